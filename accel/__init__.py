@@ -1,0 +1,1 @@
+"""From 4_dataflow.onnx to SystemVerilog, its simulation and a bitstream."""

@@ -1,0 +1,302 @@
+"""A dataflow model (4_dataflow.onnx) -> SystemVerilog wrappers, their memory files, the top and design.json."""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import NodeProto, numpy_helper
+
+from accel import instance as rtl
+from accel import verilog
+from accel.instance import RTL, Instance, InstanceError, Rounding
+from custom_ops import HW_DOMAIN
+from custom_ops.hw import FoldingError, HwNode, hardware_node
+
+TOP = "psaflow_top"
+RENAMES = ("Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten")  # same elements in the same order
+MOVERS = ("Patches", "Fork", "Fifo", "WidthConverter")  # hand on what they get, of whatever datatype
+_IDENTIFIER = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
+_KEYWORDS = re.compile(
+    "always|and|assign|assert|begin|before|bind|bit|buf|case|cell|cover|default|design|edge|"
+    "else|end|enum|event|export|final|for|force|fork|function|generate|genvar|if|import|"
+    "initial|inout|input|instance|int|integer|interface|join|library|local|logic|module|new|not|"
+    "null|or|output|package|parameter|posedge|priority|program|property|protected|pure|rand|real|"
+    "reg|ref|release|repeat|return|sequence|signed|static|string|strong|struct|super|table|task|"
+    "this|time|type|union|unique|unsigned|use|var|virtual|void|wait|weak|while|wire|with|"
+    "within|xor"
+)
+
+
+class EmitError(ValueError):
+    """A model that cannot become RTL; the message is one line that names the node."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """The image port or the logits port."""
+
+    lanes: int  # elements per beat
+    bits: int  # per element
+    beats_per_image: int
+    tensor: str
+
+
+@dataclass(frozen=True)
+class ModuleFiles:
+    """One node's files in the folder."""
+
+    name: str
+    op: str
+    sources: list[str]
+    memories: list[str]
+
+
+@dataclass(frozen=True)
+class Link:
+    """One stream inside the top: wires <signal>_tdata, _tvalid, _tready, _tlast."""
+
+    signal: str
+    tensor: str
+    node: str
+    lanes: int
+    bits: int
+    beats_per_image: int
+
+
+@dataclass(frozen=True)
+class Design:
+    """What was emitted; design.json holds the same."""
+
+    top: str
+    input: Port
+    output: Port
+    modules: list[ModuleFiles]
+    links: list[Link]
+
+    def json(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def emit(model: onnx.ModelProto, folder: Path) -> Design:
+    """Write the accelerator of `model` to `folder`, in place of what an earlier call wrote there.
+
+    The model's nodes are of domain psaflow.hw with streams in one piece: equal lanes at both ends, one reader per
+    tensor. EmitError, before anything is written, names the node that does not fit.
+    """
+    graph = _Graph(model)
+    design = graph.design()
+    texts = graph.texts()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "design.json").unlink(missing_ok=True)
+    for stale in [*folder.glob("*.sv"), *folder.glob("*.hex")]:
+        stale.unlink()
+    for source in sorted({source for part in graph.instances for source in part.sources}):
+        shutil.copyfile(RTL / source, folder / source)
+    for file, text in {**texts, "design.json": design.json()}.items():
+        (folder / file).write_text(text)
+    return design
+
+
+class _Graph:
+    """The model's hardware nodes, planned and connected."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        graph = model.graph
+        self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self.shapes = _shapes(graph)
+        inputs = [value for value in graph.input if value.name not in self.constants]
+        if len(inputs) != 1 or len(graph.output) != 1:
+            raise EmitError(
+                f"{len(inputs)} inputs and {len(graph.output)} outputs; the accelerator has one of each"
+            )
+        self.source, self.sink = inputs[0].name, graph.output[0].name
+        self.bits: dict[str, int] = {}
+        element = onnx.TensorProto.DataType.Name(inputs[0].type.tensor_type.elem_type)
+        if element not in ("UINT8", "INT8"):
+            raise EmitError(f"the image '{self.source}' is {element}; UINT8 or INT8 expected")
+        self.unsigned = {self.source} if element == "UINT8" else set()  # tensors
+        self.plans: dict[str, HwNode] = {}
+        self.instances: list[Instance] = []
+        self.links: dict[str, Link] = {}  # by tensor
+        self.bindings: dict[str, dict[str, str]] = {}
+        self.same: dict[str, str] = {}  # renamed tensor -> the tensor that is streamed
+        self.readers: dict[str, str] = {}  # streamed tensor -> node or `the output`
+        for node in graph.node:
+            self._add(node)
+        self._read(self.sink, "the output")
+        for tensor, link in self.links.items():
+            if tensor not in self.readers:
+                raise EmitError(f"{link.node}: nothing reads its output '{tensor}'; remove the node")
+        if self.source not in self.readers or self.readers[self.source] == "the output":
+            raise EmitError(f"no node reads the image '{self.source}'")
+
+    def design(self) -> Design:
+        reader = self.plans[self.readers[self.source]]
+        last = self.links[self._streamed(self.sink)]
+        return Design(
+            top=TOP,
+            input=Port(reader.in_lanes[0], 8, reader.in_beats[0], self.source),
+            output=Port(last.lanes, last.bits, last.beats_per_image, self.sink),
+            modules=[
+                ModuleFiles(
+                    part.name,
+                    self.plans[part.name].op_type,
+                    [f"{part.name}.sv", *part.sources],
+                    [*part.memories],
+                )
+                for part in self.instances
+            ],
+            links=list(self.links.values()),
+        )
+
+    def texts(self) -> dict[str, str]:
+        """{file: text} of wrappers, memories and the top."""
+        texts = {}
+        for part in self.instances:
+            plan = self.plans[part.name]
+            texts[f"{part.name}.sv"] = verilog.wrapper(
+                part, f"{plan.op_type}: {plan.cycles} cycles an image."
+            )
+            texts |= part.memories
+        wires = {link.signal: link.lanes * link.bits // 8 for link in self.links.values()}
+        last = self.links[self._streamed(self.sink)]
+        source = ("s_axis", self.plans[self.readers[self.source]].in_lanes[0])
+        sink = (last.signal, wires[last.signal])
+        texts[f"{TOP}.sv"] = verilog.top(TOP, self.instances, wires, self.bindings, source, sink)
+        return texts
+
+    def _add(self, node: NodeProto) -> None:
+        if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+            self.constants |= _constant(node)
+        elif node.op_type in RENAMES and node.domain in ("", "ai.onnx"):
+            self.same[node.output[0]] = self._streamed(node.input[0])
+        elif node.domain == HW_DOMAIN:
+            self._add_hardware(node)
+        else:
+            raise EmitError(
+                f"{node.op_type} {node.name or node.output[0]}: no hardware for domain"
+                f" '{node.domain or 'ai.onnx'}'; lower it to {HW_DOMAIN} first"
+            )
+
+    def _add_hardware(self, node: NodeProto) -> None:
+        self._check_name(node)
+        try:
+            plan = hardware_node(node, self.constants, self.shapes, self.bits)
+            part = _instance(node, plan, self.constants, self.shapes)
+        except (FoldingError, InstanceError) as error:
+            raise EmitError(str(error)) from None
+        streams = [name for name in node.input if name and name not in self.constants]
+        binding = {}
+        for index, (prefix, name) in enumerate(zip(part.inputs, streams, strict=True)):
+            binding[prefix] = self._connect(node, plan, index, name)
+        for index, (prefix, name) in enumerate(zip(part.outputs, node.output, strict=True)):
+            signal = prefix.replace("m_axis", f"{node.name}_out")
+            binding[prefix] = signal
+            self.bits[name] = plan.out_bits
+            if node.op_type in MOVERS and streams[0] in self.unsigned:
+                self.unsigned.add(name)
+            beats, lanes = plan.out_beats[index], plan.out_lanes[index]
+            self.links[name] = Link(signal, name, node.name, lanes, plan.out_bits, beats)
+        self.plans[node.name] = plan
+        self.instances.append(part)
+        self.bindings[node.name] = binding
+
+    def _check_name(self, node: NodeProto) -> None:
+        name, known = node.name, {*self.plans, *(link.signal for link in self.links.values())}
+        if not _IDENTIFIER.fullmatch(name) or _KEYWORDS.fullmatch(name) or name in rtl.MODULES or name == TOP:
+            raise EmitError(f"{node.op_type} '{name}': the name is no free Verilog identifier; try mvau_0")
+        if name in known or f"{name}_out" in known:
+            raise EmitError(f"{node.op_type} {name}: another node has this name; names are unique")
+
+    def _connect(self, node: NodeProto, plan: HwNode, index: int, name: str) -> str:
+        """Check input `index` of `node` against the node that streams it; return the signal."""
+        label, streamed = f"{node.op_type} {node.name}", self._read(name, node.name)
+        if plan.in_bits == 8 and self.bits.get(streamed, 8) != 8:
+            raise EmitError(f"{label}: its input '{name}' has 32 bits an element, not 8")
+        if streamed in self.unsigned and node.op_type not in (*MOVERS, "ChannelLUT"):
+            raise EmitError(f"{label}: its input '{name}' is uint8, not int8; put a ChannelLUT before it")
+        if streamed == self.source:
+            return "s_axis"
+        link = self.links[streamed]
+        if link.lanes != plan.in_lanes[index]:
+            raise EmitError(
+                f"{label} takes {plan.in_lanes[index]} lanes, {link.node} gives {link.lanes};"
+                " put a WidthConverter between them"
+            )
+        if link.beats_per_image != plan.in_beats[index]:
+            raise EmitError(
+                f"{label} takes {plan.in_beats[index]} beats an image, {link.node} gives {link.beats_per_image}"
+            )
+        return link.signal
+
+    def _streamed(self, name: str) -> str:
+        """The tensor that is streamed under the name `name`."""
+        name = self.same.get(name, name)
+        if name != self.source and name not in self.links:
+            raise EmitError(f"'{name}' is read before any node gives it; sort the nodes topologically")
+        return name
+
+    def _read(self, name: str, reader: str) -> str:
+        streamed = self._streamed(name)
+        if streamed in self.readers:
+            raise EmitError(
+                f"'{streamed}' feeds {self.readers[streamed]} and {reader}; put a Fork after its source"
+            )
+        self.readers[streamed] = reader
+        return streamed
+
+
+def _shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
+    """{tensor: shape}; an unknown dimension is 0."""
+    values = [*graph.input, *graph.value_info, *graph.output]
+    return {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
+
+
+def _constant(node: NodeProto) -> dict[str, np.ndarray]:
+    values = [onnx.helper.get_attribute_value(attribute) for attribute in node.attribute]
+    tensors = [numpy_helper.to_array(v) if isinstance(v, onnx.TensorProto) else np.array(v) for v in values]
+    return {node.output[0]: tensors[0]}
+
+
+def _instance(
+    node: NodeProto, plan: HwNode, constants: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
+) -> Instance:
+    """The RTL instance of a planned node."""
+    given = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    name, shape = node.name, shapes[node.input[0]][1:]
+    arrays = [constants[tensor] for tensor in node.input[1:] if tensor in constants]
+    elements = int(np.prod(shape))
+    lanes, out_lanes, bits = plan.in_lanes[0], plan.out_lanes[0], plan.in_bits
+    step = Rounding(given.get("rounding", b"HALF_EVEN").decode(), given.get("lo", -128), given.get("hi", 127))
+    shift = given.get("shift", 0)
+    match node.op_type:
+        case "Patches":
+            return rtl.patches(name, *shape, given.get("patch", 4), lanes)
+        case "ChannelLUT":
+            return rtl.channel_lut(name, arrays[0], elements, lanes, given.get("lowest", -128))
+        case "ChannelRequant":
+            return rtl.channel_requant(name, *arrays, elements, lanes, step)
+        case "MatVec":
+            weight, bias, *shifts = arrays
+            return rtl.mat_vec(
+                name, weight, bias, shifts[0] if shifts else None, shape[0], out_lanes, lanes, step
+            )
+        case "TokenMix":
+            return rtl.token_mix(name, *arrays, shape[1], lanes, given.get("SIMD", 1), step)
+        case "ResidualAdd":
+            shifts = (given.get("a_shift", 0), given.get("b_shift", 0), shift)
+            return rtl.residual_add(name, elements, lanes, *shifts, step)
+        case "TokenMean":
+            return rtl.token_mean(name, *shape, lanes, shift, step)
+        case "Fork":
+            return rtl.stream_fork(name, lanes, bits)
+        case "Fifo":
+            return rtl.fifo(name, given.get("depth", 2), lanes, bits)
+        case "WidthConverter":
+            return rtl.width_converter(name, lanes, out_lanes, bits)
+    raise EmitError(f"{node.op_type} {name}: no RTL module")

@@ -1,0 +1,239 @@
+"""Hardware nodes as instances of the modules in rtl/: module, parameters, contents of the memories."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from accel import packing
+from custom_ops.datatypes import accumulator_bits, signed_bits
+
+RTL = Path(__file__).with_name("rtl")
+_OUT = ("output_buffer", "delay")
+_DOT = ("dot_product", "adder_tree", "requant", "ping_pong", "ram", "rom", *_OUT)
+_USES = {
+    "patches": ("ping_pong", "ram", *_OUT),
+    "channel_lut": ("rom", *_OUT),
+    "channel_requant": ("requant", "rom", *_OUT),
+    "mat_vec": _DOT,
+    "token_mix": _DOT,
+    "residual_add": ("requant", *_OUT),
+    "token_mean": ("requant", *_OUT),
+    "stream_fork": ("skid_buffer",),
+    "fifo": ("ram", *_OUT),
+    "width_converter": ("skid_buffer",),
+}
+MODULES = frozenset(_USES) | {used for uses in _USES.values() for used in uses}
+
+
+class InstanceError(ValueError):
+    """A node that the RTL cannot compute; the message is one line that names it."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One instance of rtl/<module>.sv; streams are {port prefix: bytes per beat}."""
+
+    name: str
+    module: str
+    parameters: dict[str, int | str]
+    inputs: dict[str, int]
+    outputs: dict[str, int]
+    memories: dict[str, str] = field(default_factory=dict)  # file -> text for $readmemh
+
+    @property
+    def sources(self) -> list[str]:
+        """The files of rtl/ that the instance needs, its module first."""
+        return [f"{stem}.sv" for stem in (self.module, *_USES[self.module])]
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """The last step of a requantization: how it rounds and where it clips."""
+
+    rounding: str = "HALF_EVEN"
+    lo: int = -128
+    hi: int = 127
+
+    def parameters(self, name: str) -> dict[str, int]:
+        if self.rounding not in ("HALF_EVEN", "HALF_UP"):
+            raise InstanceError(f"{name}: rounding {self.rounding!r} is neither HALF_EVEN nor HALF_UP")
+        if not -128 <= self.lo <= self.hi <= 127:
+            raise InstanceError(f"{name}: lo={self.lo}, hi={self.hi} are not ordered int8 codes")
+        return {"HALF_UP": int(self.rounding == "HALF_UP"), "LO": self.lo, "HI": self.hi}
+
+
+def _divides(name: str, what: str, lanes: int, count: int, counted: str) -> None:
+    if lanes < 1 or count % lanes:
+        divisors = ", ".join(str(d) for d in range(1, count + 1) if count % d == 0)
+        raise InstanceError(f"{name}: {what}={lanes} must divide {count} {counted}; try {divisors}")
+
+
+def _shift_parameters(name: str, shift: np.ndarray) -> tuple[dict[str, int], np.ndarray]:
+    """SHIFT_BASE, SHIFT_BITS and what the memory holds: shift - SHIFT_BASE."""
+    if shift.min() < 0 or shift.max() > 31:
+        raise InstanceError(f"{name}: shifts {shift.min()}..{shift.max()} are not in 0..31")
+    base = int(shift.min())
+    return {"SHIFT_BASE": base, "SHIFT_BITS": max(1, int(shift.max() - base).bit_length())}, shift - base
+
+
+def _product_parameters(
+    name: str, weight: np.ndarray, bias: np.ndarray, shift: np.ndarray | None, pe: int, simd: int, rows: int
+) -> tuple[dict[str, int | str], dict[str, str]]:
+    """Parameters and memories of a matrix whose memory words hold `pe` rows and whose parameters `rows` rows."""
+    bias = bias.astype(np.int64)
+    acc_bits = accumulator_bits(weight, bias)
+    if acc_bits > 32:
+        raise InstanceError(
+            f"{name}: the accumulator needs {acc_bits} bits, beyond int32; use a smaller bias"
+        )
+    bias_bits = signed_bits(int(bias.min()), int(bias.max()))
+    shifts, codes = _shift_parameters(name, np.zeros_like(bias) if shift is None else shift.astype(np.int64))
+    parameters = {"ACC_BITS": acc_bits, "BIAS_BITS": bias_bits, **shifts}
+    parameters |= {"WEIGHT_FILE": f"{name}_weight.hex", "PARAM_FILE": f"{name}_param.hex"}
+    param_bits = bias_bits + shifts["SHIFT_BITS"]
+    rows_packed = packing.fields([(bias, bias_bits), (codes, shifts["SHIFT_BITS"])])
+    memories = {
+        f"{name}_weight.hex": packing.hex_text(packing.matrix_words(weight, pe, simd), pe * simd * 8),
+        f"{name}_param.hex": packing.hex_text(packing.join(rows_packed, rows, param_bits), rows * param_bits),
+    }
+    return parameters, memories
+
+
+def mat_vec(
+    name: str,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    shift: np.ndarray | None,
+    tokens: int,
+    pe: int,
+    simd: int,
+    rounding: Rounding,
+) -> Instance:
+    """weight int8 [M, K], bias int32 [M], shift int32 [M] or None for int32 results."""
+    m, k = weight.shape
+    _divides(name, "PE", pe, m, "rows")
+    _divides(name, "SIMD", simd, k, "columns")
+    parameters, memories = _product_parameters(name, weight, bias, shift, pe, simd, pe)
+    parameters |= {"K": k, "M": m, "TOKENS": tokens, "PE": pe, "SIMD": simd}
+    parameters |= {"REQUANT": int(shift is not None), **rounding.parameters(name)}
+    out_bytes = pe if shift is not None else 4 * pe
+    return Instance(name, "mat_vec", parameters, {"s_axis": simd}, {"m_axis": out_bytes}, memories)
+
+
+def token_mix(
+    name: str,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    shift: np.ndarray,
+    channels: int,
+    pe: int,
+    simd: int,
+    rounding: Rounding,
+) -> Instance:
+    """weight int8 [U, T], bias and shift int32 [U]."""
+    u, t = weight.shape
+    _divides(name, "PE", pe, channels, "channels")
+    _divides(name, "SIMD", simd, t, "tokens")
+    parameters, memories = _product_parameters(name, weight, bias, shift, 1, simd, 1)
+    parameters |= {"C": channels, "T": t, "U": u, "PE": pe, "SIMD": simd, **rounding.parameters(name)}
+    return Instance(name, "token_mix", parameters, {"s_axis": pe}, {"m_axis": pe}, memories)
+
+
+def channel_lut(name: str, table: np.ndarray, elements: int, pe: int, lowest: int = -128) -> Instance:
+    """table int8 [C, 256] of an image of `elements` elements; lowest is the code of table[:, 0]."""
+    c = table.shape[0]
+    if table.shape != (c, 256) or lowest not in (-128, 0):
+        raise InstanceError(f"{name}: table {list(table.shape)} from code {lowest}; 256 codes from -128 or 0")
+    _divides(name, "PE", pe, c, "channels")
+    if pe > 100:
+        raise InstanceError(f"{name}: PE={pe} is above 100 lanes")
+    parameters = {"C": c, "PE": pe, "BEATS": elements // pe, "LOWEST": lowest, "TABLE_FILE": f"{name}_table"}
+    memories = {
+        f"{name}_table_{lane:02d}.hex": packing.hex_text(packing.words(table[lane::pe].reshape(-1, 1), 8), 8)
+        for lane in range(pe)
+    }
+    return Instance(name, "channel_lut", parameters, {"s_axis": pe}, {"m_axis": pe}, memories)
+
+
+def channel_requant(
+    name: str,
+    mult: np.ndarray,
+    bias: np.ndarray,
+    shift: np.ndarray,
+    elements: int,
+    pe: int,
+    rounding: Rounding,
+) -> Instance:
+    """mult, bias, shift int32 [C] of an image of `elements` elements."""
+    mult, bias = mult.astype(np.int64), bias.astype(np.int64)
+    _divides(name, "PE", pe, len(mult), "channels")
+    shifts, codes = _shift_parameters(name, shift.astype(np.int64))
+    mult_bits = signed_bits(int(mult.min()), int(mult.max()))
+    bias_bits = signed_bits(int(bias.min()), int(bias.max()))
+    value_bits = accumulator_bits(mult[:, None], bias)
+    param_bits = mult_bits + bias_bits + shifts["SHIFT_BITS"]
+    packed = packing.fields([(mult, mult_bits), (bias, bias_bits), (codes, shifts["SHIFT_BITS"])])
+    parameters = {"C": len(mult), "PE": pe, "BEATS": elements // pe, "MULT_BITS": mult_bits}
+    parameters |= {"BIAS_BITS": bias_bits, "VALUE_BITS": value_bits, **shifts, **rounding.parameters(name)}
+    parameters |= {"PARAM_FILE": f"{name}_param.hex"}
+    memories = {f"{name}_param.hex": packing.hex_text(packing.join(packed, pe, param_bits), pe * param_bits)}
+    return Instance(name, "channel_requant", parameters, {"s_axis": pe}, {"m_axis": pe}, memories)
+
+
+def residual_add(
+    name: str, elements: int, pe: int, a_shift: int, b_shift: int, shift: int, rounding: Rounding
+) -> Instance:
+    """Of images of `elements` elements."""
+    _divides(name, "PE", pe, elements, "elements")
+    if not all(0 <= s <= 31 for s in (a_shift, b_shift, shift)):
+        raise InstanceError(f"{name}: shifts {a_shift}, {b_shift}, {shift} are not in 0..31")
+    parameters = {"PE": pe, "BEATS": elements // pe, "A_SHIFT": a_shift, "B_SHIFT": b_shift, "SHIFT": shift}
+    parameters |= rounding.parameters(name)
+    streams = {"s_axis_a": pe, "s_axis_b": pe}
+    return Instance(name, "residual_add", parameters, streams, {"m_axis": pe})
+
+
+def token_mean(name: str, tokens: int, channels: int, pe: int, shift: int, rounding: Rounding) -> Instance:
+    """The sum of `tokens` tokens over 2**shift."""
+    _divides(name, "PE", pe, channels, "channels")
+    if not 0 <= shift <= 31:
+        raise InstanceError(f"{name}: shift {shift} is not in 0..31")
+    parameters = {"C": channels, "T": tokens, "PE": pe, "SHIFT": shift, **rounding.parameters(name)}
+    return Instance(name, "token_mean", parameters, {"s_axis": pe}, {"m_axis": pe})
+
+
+def patches(name: str, height: int, width: int, colours: int, patch: int, pe: int) -> Instance:
+    """Images [height, width, colours] in patches of patch * patch pixels."""
+    _divides(name, "patch", patch, height, "lines")
+    _divides(name, "patch", patch, width, "pixels of a line")
+    _divides(name, "PE", pe, patch * colours, "bytes of a patch's line")
+    parameters = {"H": height, "W": width, "F": colours, "P": patch, "PE": pe}
+    return Instance(name, "patches", parameters, {"s_axis": pe}, {"m_axis": pe})
+
+
+def stream_fork(name: str, lanes: int, bits: int = 8) -> Instance:
+    """One stream to two."""
+    streams = {f"m_axis_{branch}": lanes * bits // 8 for branch in "ab"}
+    return Instance(name, "stream_fork", {"PE": lanes, "BITS": bits}, {"s_axis": lanes * bits // 8}, streams)
+
+
+def fifo(name: str, depth: int, lanes: int, bits: int = 8) -> Instance:
+    """`depth` beats."""
+    if depth < 1:
+        raise InstanceError(f"{name}: depth={depth} must be at least 1 beat")
+    beat = lanes * bits // 8
+    parameters = {"PE": lanes, "BITS": bits, "DEPTH": depth}
+    return Instance(name, "fifo", parameters, {"s_axis": beat}, {"m_axis": beat})
+
+
+def width_converter(name: str, in_lanes: int, out_lanes: int, bits: int = 8) -> Instance:
+    """in_lanes elements a beat to out_lanes."""
+    if min(in_lanes, out_lanes) < 1 or max(in_lanes, out_lanes) % min(in_lanes, out_lanes):
+        raise InstanceError(
+            f"{name}: {in_lanes} lanes to {out_lanes}: one must divide the other; "
+            f"go through {np.lcm(in_lanes, out_lanes)} lanes with two converters"
+        )
+    parameters = {"IN_LANES": in_lanes, "OUT_LANES": out_lanes, "BITS": bits}
+    streams = {"s_axis": in_lanes * bits // 8}
+    return Instance(name, "width_converter", parameters, streams, {"m_axis": out_lanes * bits // 8})

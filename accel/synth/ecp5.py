@@ -1,0 +1,262 @@
+"""Bitstream for a Lattice ECP5 with open tools: Yosys, nextpnr-ecp5, ecppack."""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from accel import tools
+from accel.synth.netlist import Cells, Progress, SynthesisError, read_design, stitch, synthesise
+
+__all__ = ["DEVICES", "Figures", "SynthesisError", "Usage", "bitstream", "check_bitstream"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Device:
+    """One size of the family and nextpnr's option for it."""
+
+    option: str
+    lut4: int
+    dsp: int  # MULT18X18D
+    bram: int  # DP16KD, 18 kbit each
+
+
+DEVICES = {
+    "LFE5U-12F": Device("--12k", 24288, 28, 56),  # the same die as 25F
+    "LFE5U-25F": Device("--25k", 24288, 28, 56),
+    "LFE5U-45F": Device("--45k", 43848, 72, 108),
+    "LFE5U-85F": Device("--85k", 83640, 156, 208),
+    "LFE5UM-25F": Device("--um-25k", 24288, 28, 56),
+    "LFE5UM-45F": Device("--um-45k", 43848, 72, 108),
+    "LFE5UM-85F": Device("--um-85k", 83640, 156, 208),
+    "LFE5UM5G-25F": Device("--um5g-25k", 24288, 28, 56),
+    "LFE5UM5G-45F": Device("--um5g-45k", 43848, 72, 108),
+    "LFE5UM5G-85F": Device("--um5g-85k", 83640, 156, 208),
+}
+_RESOURCES = {  # figure -> (nextpnr's name, how an error calls it)
+    "lut4": ("TRELLIS_COMB", "LUT4"),
+    "ff": ("TRELLIS_FF", "flip-flops"),
+    "lutram": ("TRELLIS_RAMW", "distributed RAM blocks"),
+    "dsp": ("MULT18X18D", "MULT18X18D"),
+    "bram": ("DP16KD", "DP16KD"),
+    "io": ("TRELLIS_IO", "pins"),
+}
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Of one resource: what the design takes and what the device has."""
+
+    used: int
+    available: int
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the tools reported of one bitstream. LUT4 includes carry chains and distributed RAM."""
+
+    device: str
+    package: str
+    speed: int
+    seed: int
+    mhz: float  # asked for
+    fmax_mhz: float  # reached, of the slowest clock, after routing
+    lut4: Usage
+    ff: Usage
+    lutram: Usage
+    dsp: Usage
+    bram: Usage
+    io: Usage
+    critical_path: tuple[str, ...]  # nets of the slowest register-to-register path
+    modules: dict[str, Cells]  # mapped cells of each module before stitching
+    seconds: dict[str, float] = field(default_factory=dict)  # wall clock of each stage
+    tools: dict[str, str] = field(default_factory=dict)  # versions
+
+
+def bitstream(
+    rtl: Path,
+    out: Path,
+    device: str = "LFE5U-85F",
+    package: str = "CABGA381",
+    speed: int = 6,
+    mhz: float = 80.0,
+    seed: int = 1,
+    cache: Path | None = None,
+    processes: int | None = None,
+    verify: bool = True,
+    options: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Figures:
+    """Make `out`/psaflow.bit of the design in the folder `rtl`, with pins of nextpnr's choice.
+
+    `out` also gets psaflow.config, netlist.json, report.json (nextpnr's), figures.json and the logs; it appears, or
+    replaces an older one, only when all of it is there. After a failure the logs and the report lie in
+    `out`-failed. speed: grade 6 (slowest) to 8. mhz: the clock to reach. options: more of nextpnr's.
+    SynthesisError where a tool fails, the device is too small or the clock is missed.
+    """
+    if device not in DEVICES:
+        raise SynthesisError(f"device {device}: unknown; choose one of {', '.join(DEVICES)}")
+    out = Path(out)
+    top = read_design(rtl)["top"]
+    for tool in ("yosys", "nextpnr-ecp5", "ecppack", *(["ecpunpack"] if verify else [])):
+        tools.find(tool)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    failed = out.with_name(f"{out.name}-failed")
+    stages = _Stages(progress)
+    flags = [DEVICES[device].option, "--package", package, "--speed", speed, "--freq", mhz, "--seed", seed]
+    flags += ["--lpf-allow-unconstrained", "--timing-allow-fail", *options]
+    try:
+        with stages.stage("synthesise"):
+            mapped = synthesise(rtl, cache, processes, progress)
+        with stages.stage("stitch"):
+            stitch(rtl, work, {name: path for name, (path, _) in mapped.items()})
+        with stages.stage("pack"):
+            _check_fit(device, _nextpnr(work, "pack", [*flags, "--pack-only"])["utilization"])
+        with stages.stage("place and route"):
+            report = _nextpnr(work, "report", [*flags, "--textcfg", "psaflow.config"])
+        fmax = min((clock["achieved"] for clock in report["fmax"].values()), default=0.0)
+        if fmax < mhz:
+            raise SynthesisError(
+                f"{top} on {device}: reaches {fmax:.1f} MHz, {mhz:g} MHz asked (slowest path: "
+                f"{_path_ends(report)}); ask less or try another seed; report: {failed / 'report.json'}"
+            )
+        with stages.stage("bitstream"):
+            _tool("ecppack", ["psaflow.config", "psaflow.bit"], work)
+        if verify:
+            with stages.stage("verify"):
+                check_bitstream(work / "psaflow.bit", work / "psaflow.config")
+        figures = Figures(
+            device=device,
+            package=package,
+            speed=speed,
+            seed=seed,
+            mhz=mhz,
+            fmax_mhz=round(fmax, 2),
+            **_usage(report["utilization"]),
+            critical_path=tuple(_path_nets(report)),
+            modules={name: cells for name, (_, cells) in mapped.items()},
+            seconds=stages.seconds,
+            tools={name: tools.version(name) for name in ("yosys", "nextpnr-ecp5", "ecppack")},
+        )
+        (work / "figures.json").write_text(json.dumps(dataclasses.asdict(figures), indent=2) + "\n")
+    except (SynthesisError, tools.ToolError):
+        _replace(work, failed)
+        raise
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    _replace(work, out)
+    shutil.rmtree(failed, ignore_errors=True)
+    return figures
+
+
+def check_bitstream(bit: Path, config: Path) -> None:
+    """Unpack `bit` and compare it with the `config` it was made from. SynthesisError at the first difference."""
+    with tempfile.TemporaryDirectory(dir=bit.parent, prefix=".unpack-") as temporary:
+        folder = Path(temporary)
+        shutil.copy(bit, folder / "packed.bit")
+        _tool("ecpunpack", ["packed.bit", "unpacked.config"], folder)
+        unpacked, packed = (_settings(path) for path in (folder / "unpacked.config", config))
+    if unpacked != packed:
+        difference = sorted(unpacked ^ packed)[0]
+        raise SynthesisError(f"{bit.name}: unpacked it differs from {config.name} at {difference}")
+
+
+def _settings(config: Path) -> set[tuple[str, str]]:
+    """Every non-empty line with the tile it belongs to."""
+    settings, tile = set(), ""
+    for line in config.read_text().splitlines():
+        if line.startswith("."):
+            tile = line.strip()
+        if line.strip():
+            settings.add((tile, line.strip()))
+    return settings
+
+
+class _Stages:
+    """Runs stages in order, keeps their seconds and tells `progress`."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.seconds: dict[str, float] = {}
+        self._progress = progress
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 2)
+        log.info("%s: %.1f s", name, self.seconds[name])
+        if self._progress is not None:
+            self._progress(name, self.seconds[name])
+
+
+def _tool(tool: str, arguments: Sequence[str | int | float], folder: Path, log_name: str | None = None) -> None:
+    try:
+        tools.run(tool, [str(argument) for argument in arguments], folder, folder / (log_name or f"{tool}.log"))
+    except tools.ToolError as error:
+        raise SynthesisError(str(error)) from None
+
+
+def _nextpnr(folder: Path, name: str, flags: Sequence[str | int | float]) -> dict:
+    """Run nextpnr on netlist.json; its log is `name`.log, its report, which is returned, `name`.json."""
+    arguments = ["-q", "-l", f"{name}.log", "--json", "netlist.json", "--report", f"{name}.json", *flags]
+    _tool("nextpnr-ecp5", arguments, folder, f"{name}.log")
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+def _usage(utilization: Mapping[str, Mapping[str, int]]) -> dict[str, Usage]:
+    return {
+        figure: Usage(utilization[name]["used"], utilization[name]["available"])
+        for figure, (name, _) in _RESOURCES.items()
+    }
+
+
+def _check_fit(device: str, utilization: Mapping[str, Mapping[str, int]]) -> None:
+    usage = _usage(utilization)
+    lacking = [name for name, use in usage.items() if use.used > use.available]
+    if not lacking:
+        return
+    needs = ", ".join(f"{usage[name].used} {_RESOURCES[name][1]}, has {usage[name].available}" for name in lacking)
+    family = device.split("-")[0]
+    larger = [
+        name
+        for name, size in DEVICES.items()
+        if name.startswith(f"{family}-")
+        and all(getattr(size, r, usage[r].used) >= usage[r].used for r in usage)
+        and size.lut4 > DEVICES[device].lut4
+    ]
+    advice = f"choose {larger[0]} or a smaller folding" if larger else "choose a smaller folding (lower PE, SIMD)"
+    raise SynthesisError(f"{device}: needs {needs}; {advice}")
+
+
+def _path_nets(report: Mapping) -> list[str]:
+    """The nets of the slowest path between two registers, from the source to the sink."""
+    for path in report["critical_paths"]:
+        if path["from"] == path["to"] and path["from"].startswith("posedge"):
+            return [step["net"] for step in path["path"] if "net" in step]
+    return []
+
+
+def _path_ends(report: Mapping) -> str:
+    nets = [re.sub(r"_(LUT4|CCU2C|PFUMX|L6MUX21|TRELLIS_FF)\w*", "", net) for net in _path_nets(report)]
+    return f"{nets[0]} to {nets[-1]}" if nets else "unknown"
+
+
+def _replace(new: Path, old: Path) -> None:
+    """Put the folder `new` where `old` is or may be."""
+    aside = old.with_name(f".{old.name}-old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if old.exists():
+        old.rename(aside)
+    new.rename(old)
+    shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,181 @@
+"""Yosys for ECP5: every module of a design alone, cached, then one stitched netlist of mapped cells.
+
+A flat design of ten layers keeps the technology mapper busy for many minutes; ten layers one by one take seconds
+each, on every core, and a layer that did not change is not mapped again.
+"""
+
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from accel import tools
+from accel.compile_model import digest
+
+log = logging.getLogger(__name__)
+
+CELLS = Path(__file__).with_name("ecp5_cells.v")  # our models of what Yosys has only as black boxes
+_SYNTH = """\
+read_verilog -sv {sources}
+synth_ecp5 -top {top}
+tee -q -o stat.json stat -json
+select {top}
+write_rtlil -selected module.il
+"""
+_STITCH = """\
+read_verilog -lib +/ecp5/cells_sim.v +/ecp5/cells_bb.v
+{modules}
+read_verilog -sv {top}.sv
+hierarchy -check -top {top}
+proc
+flatten
+delete t:$scopeinfo
+opt_clean -purge
+blackbox =A:whitebox
+tee -q -o stat.json stat -json
+{write}
+"""
+
+Progress = Callable[[str, float], None]  # (stage, its seconds)
+
+
+class SynthesisError(RuntimeError):
+    """The design does not fit, misses its clock or is not what the tools take; one line for the user."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Mapped cells of a module. LUT4 counts those of carry chains (2 each) and of distributed RAM (6 each) too."""
+
+    lut4: int
+    ff: int
+    dsp: int  # MULT18X18D
+    bram: int  # DP16KD, 18 kbit each
+
+
+def read_design(rtl: Path) -> dict:
+    """`rtl`/design.json; SynthesisError where there is none."""
+    path = Path(rtl) / "design.json"
+    if not path.is_file():
+        raise SynthesisError(f"{path}: not found; emit the design first")
+    return json.loads(path.read_text())
+
+
+def synthesise(
+    rtl: Path, cache: Path | None = None, processes: int | None = None, progress: Progress | None = None
+) -> dict[str, tuple[Path, Cells]]:
+    """Map every module of the design in `rtl`: {module name: (RTLIL file, its cells)}.
+
+    cache: where results live, under the hash of sources, memories, script and Yosys version (default: the user's
+    cache folder). processes: modules mapped at the same time (default: one for each core).
+    """
+    modules = read_design(rtl)["modules"]
+    cache = (Path(cache) if cache is not None else tools.cache_folder() / "ecp5").resolve()
+    cache.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(processes or os.cpu_count()) as pool:
+        jobs = {m["name"]: pool.submit(_synthesise_one, Path(rtl), m, cache, progress) for m in modules}
+        results = {name: job.result() for name, job in jobs.items()}
+    return {name: (path / "module.il", _cells(path / "stat.json")) for name, path in results.items()}
+
+
+def stitch(
+    rtl: Path, folder: Path, modules: Mapping[str, Path], write: str = "write_json netlist.json"
+) -> Cells:
+    """Join the mapped `modules` {name: RTLIL file} as the top of the design in `rtl` says, flat, in `folder`.
+
+    write: the Yosys command that writes the result there. Returns the cells that are left of the whole.
+    """
+    top = read_design(rtl)["top"]
+    shutil.copy(Path(rtl) / f"{top}.sv", folder)
+    reads = []
+    for name, path in modules.items():
+        shutil.copy(path, folder / f"{name}.il")
+        reads.append(f"read_rtlil {name}.il")
+    _yosys(folder, "stitch", _STITCH.format(top=top, modules="\n".join(reads), write=write))
+    for name in modules:
+        (folder / f"{name}.il").unlink()
+    (folder / f"{top}.sv").unlink()
+    unmapped = sorted(kind for kind in _counts(folder / "stat.json") if kind.startswith("$"))
+    if unmapped:
+        raise SynthesisError(f"{top}: holds logic ({', '.join(unmapped)}); a top only wires modules")
+    return _cells(folder / "stat.json")
+
+
+def netlist(rtl: Path, target: Path, cache: Path | None = None, processes: int | None = None) -> list[Path]:
+    """Write the stitched netlist of mapped cells to the Verilog file `target`, for simulation.
+
+    Returns the sources that simulate it: `target`, our models and Yosys's; the top and its ports are the design's.
+    """
+    modules = {name: path for name, (path, _) in synthesise(rtl, cache, processes).items()}
+    target = Path(target).resolve()
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as temporary:
+        stitch(rtl, Path(temporary), modules, "write_verilog -noattr netlist.v")
+        (Path(temporary) / "netlist.v").replace(target)
+    return [target, *cell_models()]
+
+
+def cell_models() -> list[Path]:
+    """Simulation models of the ECP5 cells: ours first (the first definition of a module counts), then Yosys's."""
+    return [CELLS, tools.yosys_share() / "ecp5" / "cells_sim.v"]
+
+
+def cell_arguments() -> Sequence[str]:
+    """Verilator's options for these models."""
+    return (f"+incdir+{tools.yosys_share() / 'ecp5'}", "-Wno-MODDUP", "-DNO_INCLUDES")
+
+
+def _synthesise_one(rtl: Path, module: Mapping, cache: Path, progress: Progress | None) -> Path:
+    start = time.perf_counter()
+    files = [*module["sources"], *module["memories"]]
+    script = _SYNTH.format(sources=" ".join(module["sources"]), top=module["name"])
+    contents = [part for name in sorted(files) for part in (name, (rtl / name).read_bytes())]
+    result = cache / f"{module['name']}-{digest(script, tools.version('yosys'), *contents)}"
+    if not result.exists():
+        with tempfile.TemporaryDirectory(dir=cache, prefix=f".{module['name']}-") as temporary:
+            work, done = Path(temporary), Path(temporary) / "done"
+            for name in files:
+                shutil.copy(rtl / name, work)
+            _yosys(work, module["name"], script)
+            done.mkdir()
+            for name in ("module.il", "stat.json", f"{module['name']}.log"):
+                (work / name).replace(done / name)
+            if not result.exists():  # another process may have been quicker
+                done.rename(result)
+    if progress is not None:
+        progress(f"synthesise {module['name']}", time.perf_counter() - start)
+    return result
+
+
+def _yosys(folder: Path, name: str, script: str) -> None:
+    (folder / f"{name}.ys").write_text(script)
+    try:
+        tools.run("yosys", ["-q", "-l", f"{name}.log", f"{name}.ys"], folder, folder / f"{name}.log")
+    except tools.ToolError as error:
+        raise SynthesisError(f"{name}: {error}") from None
+
+
+def _counts(stat: Path) -> dict[str, int]:
+    design = json.loads(_json_part(stat.read_text()))["design"]
+    return design["num_cells_by_type"]
+
+
+def _json_part(text: str) -> str:
+    return text[text.index("{") : text.rindex("}") + 1]
+
+
+def _cells(stat: Path) -> Cells:
+    counts = _counts(stat)
+    get = counts.get
+    return Cells(
+        lut4=get("LUT4", 0) + 2 * get("CCU2C", 0) + 6 * get("TRELLIS_DPR16X4", 0),
+        ff=get("TRELLIS_FF", 0),
+        dsp=get("MULT18X18D", 0),
+        bram=sum(n for kind, n in counts.items() if re.fullmatch(r"DP16KD|PDPW16KD", kind)),
+    )

@@ -1,0 +1,67 @@
+"""The text of the emitted SystemVerilog: one wrapper per node, and the top that wires them."""
+
+from collections.abc import Mapping, Sequence
+
+from accel.instance import Instance
+
+_PINS = ("tdata", "tvalid", "tready", "tlast")
+
+
+def _ports(streams: Mapping[str, int], direction: str, opposite: str) -> list[str]:
+    lines = []
+    for prefix, width in streams.items():
+        for pin in _PINS:
+            vector = f"[{8 * width - 1}:0] " if pin == "tdata" else ""
+            way = opposite if pin == "tready" else direction
+            lines.append(f"  {way:<6} logic {vector}{prefix}_{pin}")
+    return lines
+
+
+def _header(name: str, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> str:
+    ports = ["  input  logic clk", "  input  logic rst_n"]
+    ports += _ports(inputs, "input", "output") + _ports(outputs, "output", "input")
+    return f"module {name} (\n" + ",\n".join(ports) + "\n);\n"
+
+
+def wrapper(instance: Instance, comment: str) -> str:
+    """Module <instance name>: the module of rtl/ with its parameters and memory files fixed."""
+    parameters = ",\n".join(
+        f'    .{name}("{value}")' if isinstance(value, str) else f"    .{name}({value})"
+        for name, value in instance.parameters.items()
+    )
+    pins = ["clk", "rst_n"] + [f"{p}_{pin}" for p in (*instance.inputs, *instance.outputs) for pin in _PINS]
+    ports = ",\n".join(f"    .{pin}" for pin in pins)
+    return (
+        f"// {comment}\n{_header(instance.name, instance.inputs, instance.outputs)}\n"
+        f"  {instance.module} #(\n{parameters}\n  ) core (\n{ports}\n  );\n\nendmodule\n"
+    )
+
+
+def top(
+    name: str,
+    instances: Sequence[Instance],
+    wires: Mapping[str, int],
+    bindings: Mapping[str, Mapping[str, str]],
+    source: tuple[str, int],
+    sink: tuple[str, int],
+) -> str:
+    """The top module.
+
+    wires: {signal: bytes per beat} of the links; bindings: {instance: {port prefix: signal, or s_axis}}; source: the
+    ports' prefix and bytes of the image; sink: the signal that leaves by m_axis, and its bytes.
+    """
+    lines = [_header(name, {source[0]: source[1]}, {"m_axis": sink[1]})]
+    for signal, width in wires.items():
+        lines.append(f"  logic [{8 * width - 1}:0] {signal}_tdata;\n")
+        lines.append("  logic " + ", ".join(f"{signal}_{pin}" for pin in _PINS[1:]) + ";\n")
+    for instance in instances:
+        ports = ["    .clk", "    .rst_n"]
+        for prefix in (*instance.inputs, *instance.outputs):
+            signal = bindings[instance.name][prefix]
+            ports += [f"    .{prefix}_{pin}({signal}_{pin})" for pin in _PINS]
+        lines.append(f"\n  {instance.name} {instance.name}_node (\n" + ",\n".join(ports) + "\n  );\n")
+    lines.append("\n")
+    for pin in _PINS:
+        left, right = f"m_axis_{pin}", f"{sink[0]}_{pin}"
+        lines.append(f"  assign {right} = {left};\n" if pin == "tready" else f"  assign {left} = {right};\n")
+    return "".join([*lines, "\nendmodule\n"])

@@ -1,0 +1,103 @@
+"""ChannelLUT: an int8 table per channel, indexed by the input's code; full, or knots and interpolation."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from custom_ops.op import Op
+from custom_ops.rounding import ROUND_BODY, ROUNDINGS, shift_right
+
+FULL = 256  # entries: one per code
+KNOTS = {b: 2 ** (8 - b) + 1 for b in range(1, 8)}  # bits between knots -> knots, right end included
+
+
+def channel_lut(x, table, rounding="HALF_EVEN", lowest=-128):
+    """x int8|uint8 [..., C], table int8 [C, L] -> int8 [..., C]: y[..., c] = table[c, x[..., c] - lowest].
+
+    With L = 2**(8-b) + 1 knots, t[c, k] + round((t[c, k+1] - t[c, k]) * f / 2**b), where for index = x - lowest
+    k = index >> b and f = index & (2**b - 1). lowest must be the lowest code of x's type, else ValueError.
+    """
+    if lowest != np.iinfo(x.dtype).min:
+        raise ValueError(f"lowest={lowest} must be {np.iinfo(x.dtype).min}, the lowest code of {x.dtype}")
+    index = x.astype(np.int64) - lowest
+    channel = np.arange(x.shape[-1])
+    if table.shape[1] == FULL:
+        return table[channel, index]
+    bits = interpolated_bits(table.shape[1])
+    k, f = index >> bits, index & ((1 << bits) - 1)
+    left = table[channel, k].astype(np.int64)
+    right = table[channel, k + 1].astype(np.int64)
+    return (left + shift_right((right - left) * f, bits, rounding)).astype(np.int8)
+
+
+def interpolated_bits(width: int) -> int:
+    """Index bits that interpolate in a table of `width` entries, 0 if it is full; ValueError for no such table."""
+    if width == FULL:
+        return 0
+    for bits, knots in KNOTS.items():
+        if knots == width:
+            return bits
+    raise ValueError(f"a table has 256 entries or {', '.join(map(str, KNOTS.values()))} knots, not {width}")
+
+
+class ChannelLUT(Op):
+    """Any chain of per-channel functions between two quantized tensors, or the input's normalisation (uint8 pixels).
+
+    The body interpolates in float32, exactly: |(right - left) * f| < 2**15 and the divisor is a power of two.
+    """
+
+    inputs = ("x", "table")
+    attributes: ClassVar = {"rounding": "HALF_EVEN", "lowest": -128}
+    choices: ClassVar = {"rounding": ROUNDINGS}
+    reference = staticmethod(channel_lut)
+    body = (
+        """
+  minus_one = Constant <value_ints = [-1]> ()
+  flat = Reshape (table, minus_one)
+  zero = Constant <value_int = 0> ()
+  one = Constant <value_int = 1> ()
+  dims = Shape (table)
+  channels = Gather (dims, zero)
+  width = Gather (dims, one)
+  channel = Range (zero, channels, one)
+  row = Mul (channel, width)
+  lowest = Constant <value_int: int = @lowest> ()
+  entries = Constant <value_int = 256> ()
+  is_full = Equal (width, entries)
+  y = If (is_full) <
+    then_branch = full () => (read) {
+      base = Sub (row, lowest)
+      base_32 = Cast <to = 6> (base)
+      code_32 = Cast <to = 6> (x)
+      position = Add (code_32, base_32)
+      read = Gather (flat, position)
+    },
+    else_branch = interpolated () => (between) {
+      intervals = Sub (width, one)
+      spacing = Div (entries, intervals)
+      code = Cast <to = 7> (x)
+      index = Sub (code, lowest)
+      k = Div (index, spacing)
+      knot = Mul (k, spacing)
+      f = Sub (index, knot)
+      at_left = Add (k, row)
+      at_right = Add (at_left, one)
+      flat_f = Cast <to = 1> (flat)
+      left = Gather (flat_f, at_left)
+      right = Gather (flat_f, at_right)
+      f_f = Cast <to = 1> (f)
+      spacing_f = Cast <to = 1> (spacing)
+      rise = Sub (right, left)
+      part = Mul (rise, f_f)
+      v = Div (part, spacing_f)
+"""
+        + ROUND_BODY.format(v="v", y="rounded", half="float {0.5}")
+        + """
+      sum = Add (left, rounded)
+      between = Cast <to = 3> (sum)
+    }
+  >
+"""
+    )

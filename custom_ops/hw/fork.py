@@ -1,0 +1,37 @@
+"""Fork: one stream to two readers, neither of which may be late without holding the other."""
+
+from __future__ import annotations
+
+import math
+
+from custom_ops.hw.cost import STREAM_LUT, resources
+from custom_ops.hw.node import HwNode, Site, StreamOp
+
+
+def fork(x):
+    """x [...] -> (x, x)."""
+    return x, x
+
+
+class Fork(StreamOp):
+    """Where a residual branch begins."""
+
+    outputs = ("a", "b")
+    reference = staticmethod(fork)
+    body = """
+  a = Identity (x)
+  b = Identity (x)
+"""
+
+    def plan(self, site: Site) -> HwNode:
+        shape = site.shape()
+        pe = site.fold("PE", shape[-1], "channels")
+        folded, bits = site.folded(shape, pe), site.stream_bits()
+        return site.build(
+            [folded],
+            [folded, folded],
+            cycles=math.prod(folded[:-1]),
+            in_bits=bits,
+            out_bits=bits,
+            resources=resources([], lut=2 * STREAM_LUT * pe * bits // 8),
+        )

@@ -1,0 +1,94 @@
+"""MatVec: a matrix times each token's channels, requantized or as the raw accumulator (FINN's MVAU)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from custom_ops.datatypes import accumulator_bits, accumulator_range, signed_bits
+from custom_ops.hw.cost import CONTROL_LUT, REQUANT_LUT, STREAM_LUT, TREE_LUT, resources
+from custom_ops.hw.node import FoldingError, HwNode, HwOp, Memory, Site, integer32
+from custom_ops.requant import check_range, requant, requant_body
+from custom_ops.rounding import ROUNDINGS
+
+ACCUMULATE = """
+  columns = Transpose <perm = [1, 0]> (weight)
+  product = MatMulInteger (x, columns)
+  accumulator = Add (product, bias)
+"""
+
+
+def mat_vec(x, weight, bias, shift=None, rounding="HALF_EVEN", lo=-128, hi=127):
+    """x int8 [N, T, K], weight int8 [M, K], bias and shift int32 [M] -> int8 [N, T, M]:
+
+    requant(sum_k weight[m, k] * x[n, t, k] + bias[m], shift[m]); the sum is exact. Without shift, the sum in int32.
+    """
+    accumulator = np.matmul(x.astype(np.int32), weight.T.astype(np.int32)) + bias
+    return accumulator if shift is None else requant(accumulator, 1, 0, shift, -1, rounding, lo, hi)
+
+
+class MatVec(HwOp):
+    """Two bodies: without `shift` the output is int32, and one body cannot have two output types."""
+
+    inputs = ("x", "weight", "bias", "shift")
+    required_inputs = 3
+    attributes: ClassVar = {"rounding": "HALF_EVEN", "lo": -128, "hi": 127}
+    choices: ClassVar = {"rounding": ROUNDINGS}
+    folding: ClassVar = {"PE": 1, "SIMD": 1}
+    reference = staticmethod(mat_vec)
+    body = ACCUMULATE + requant_body("accumulator", affine=False)
+    overloads: ClassVar = {"accumulator": (inputs[:3], ACCUMULATE.replace("accumulator =", "y ="))}
+
+    @classmethod
+    def overload_of(cls, node) -> str:
+        return "" if len(node.input) == 4 and node.input[3] else "accumulator"
+
+    def infer_node_datatype(self, model) -> None:
+        """INT8, or INT32 without shift."""
+        if self.overload_of(self.onnx_node):
+            integer32(model, self.onnx_node.output[0])
+        else:
+            super().infer_node_datatype(model)
+
+    def verify_node(self) -> None:
+        super().verify_node()
+        check_range(self)
+
+    def plan(self, site: Site) -> HwNode:
+        """PE rows and SIMD columns a cycle; a token stays for all its rows while the next one arrives."""
+        tokens, columns = site.shape(rank=3)
+        weight = site.initializers.get(self.onnx_node.input[1])
+        rows = weight.shape[0] if weight is not None and weight.ndim == 2 else 0
+        weight = site.constant(1, (rows, columns), np.int8)
+        bias = site.constant(2, (rows,), np.int32)
+        pe, simd = site.fold("PE", rows, "rows"), site.fold("SIMD", columns, "columns")
+        requantized = not self.overload_of(self.onnx_node)
+        if requantized:
+            site.shift(3, rows)
+        bits = checked_accumulator_bits(site, weight, bias)
+        memories = [
+            Memory("weight", rows // pe * (columns // simd), 8 * pe * simd),
+            Memory("bias", rows // pe, pe * signed_bits(int(bias.min()), int(bias.max()))),
+            *([Memory("shift", rows // pe, 5 * pe)] if requantized else []),
+            Memory("token", 2 * (columns // simd), 8 * simd, rom=False),
+        ]
+        lut = pe * simd * TREE_LUT + pe * (REQUANT_LUT * requantized + STREAM_LUT) + CONTROL_LUT
+        return site.build(
+            [site.folded((tokens, columns), simd)],
+            [site.folded((tokens, rows), pe)],
+            cycles=tokens * (rows // pe) * (columns // simd),
+            out_bits=8 if requantized else 32,
+            memories=memories,
+            accumulator_bits=bits,
+            resources=resources(memories, dsp=pe * simd, lut=lut),
+        )
+
+
+def checked_accumulator_bits(site: Site, weight: np.ndarray, bias: np.ndarray) -> int:
+    """Bits of the sum weight [rows, columns] @ int8 + bias [rows]; FoldingError if int32 cannot hold it."""
+    bits = accumulator_bits(weight, bias)
+    if bits > 32:
+        least, most = accumulator_range(weight, bias)
+        raise FoldingError(f"{site.label}: accumulator reaches {least}..{most}, beyond int32; lower the bias")
+    return bits

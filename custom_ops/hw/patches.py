@@ -1,0 +1,52 @@
+"""Patches: raster order to patches; the first node of the accelerator."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from custom_ops.hw.cost import CONTROL_LUT, STREAM_LUT, resources
+from custom_ops.hw.node import FoldingError, HwNode, Memory, Site, StreamOp
+
+
+def patches(x, patch=4):
+    """x int8|uint8 [N, H, W, F] -> [N, (H/p)*(W/p), p*p*F] of x's type.
+
+    Patches row by row; inside a patch pixels row by row, colours innermost.
+    """
+    n, height, width, features = x.shape
+    tiles = x.reshape(n, height // patch, patch, width // patch, patch, features).transpose(0, 1, 3, 2, 4, 5)
+    return tiles.reshape(n, -1, patch * patch * features)
+
+
+class Patches(StreamOp):
+    """The body is SpaceToDepth, whose depth order is ours; in float32, for onnxruntime has no int8 kernel of it."""
+
+    attributes: ClassVar = {"patch": 4}
+    reference = staticmethod(patches)
+    body = """
+  planes = Transpose <perm = [0, 3, 1, 2]> (x)
+  planes_f = Cast <to = 1> (planes)
+  deep = SpaceToDepth <blocksize: int = @patch> (planes_f)
+  shape = Constant <value_ints = [0, 0, -1]> ()
+  rows = Reshape (deep, shape)
+  tokens = Transpose <perm = [0, 2, 1]> (rows)
+  y = CastLike (tokens, x)
+"""
+
+    def plan(self, site: Site) -> HwNode:
+        """Two buffers of one row of patches; lanes run along a patch's row, contiguous in both orders."""
+        height, width, features = site.shape(rank=4)
+        patch = site.attribute("patch")
+        if patch < 1 or height % patch or width % patch:
+            raise FoldingError(f"{site.label}: patch={patch} must divide {height} x {width} pixels")
+        pe = site.fold("PE", patch * features, "bytes in a patch's row")
+        beats = height * width * features // pe
+        memory = Memory("buffer", 2 * patch * width * features // pe, 8 * pe, rom=False)
+        tokens = height * width // patch**2
+        return site.build(
+            [(1, height, width * features // pe, pe)],
+            [site.folded((tokens, patch * patch * features), pe)],
+            cycles=beats,
+            memories=[memory],
+            resources=resources([memory], lut=2 * CONTROL_LUT + STREAM_LUT * pe),
+        )

@@ -1,0 +1,58 @@
+"""TokenMean: the exact sum over tokens, one requantization; a mean where the token count is 2**shift."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from custom_ops.datatypes import signed_bits
+from custom_ops.hw.cost import CONTROL_LUT, REQUANT_LUT, STREAM_LUT, resources
+from custom_ops.hw.node import HwNode, HwOp, Memory, Site
+from custom_ops.op import OpError
+from custom_ops.requant import check_range, requant, requant_body
+from custom_ops.rounding import ROUNDINGS
+
+
+def token_mean(x, shift=0, rounding="HALF_EVEN", lo=-128, hi=127):
+    """x int8 [N, T, C] -> int8 [N, 1, C]: clip(round(sum_t x / 2**shift), lo, hi)."""
+    return requant(x.sum(axis=1, keepdims=True, dtype=np.int32), 1, 0, shift, -1, rounding, lo, hi)
+
+
+class TokenMean(HwOp):
+    """Global average pooling over the tokens of an image."""
+
+    inputs = ("x",)
+    attributes: ClassVar = {"shift": 0, "rounding": "HALF_EVEN", "lo": -128, "hi": 127}
+    choices: ClassVar = {"rounding": ROUNDINGS}
+    reference = staticmethod(token_mean)
+    body = (
+        """
+  x_32 = Cast <to = 6> (x)
+  tokens = Constant <value_ints = [1]> ()
+  total = ReduceSum <keepdims = 1> (x_32, tokens)
+  shift = Constant <value_int: int = @shift> ()
+"""
+        + requant_body("total", affine=False)
+    )
+
+    def verify_node(self) -> None:
+        super().verify_node()
+        check_range(self)
+        if not 0 <= self.get_nodeattr("shift") <= 31:
+            raise OpError(f"{self.label}: shift={self.get_nodeattr('shift')} must be in 0..31")
+
+    def plan(self, site: Site) -> HwNode:
+        """A running sum per channel; the means leave after the last token."""
+        tokens, channels = site.shape(rank=3)
+        pe = site.fold("PE", channels, "channels")
+        bits = signed_bits(-128 * tokens, 127 * tokens)
+        memory = Memory("sum", channels // pe, pe * bits, rom=False)
+        return site.build(
+            [site.folded((tokens, channels), pe)],
+            [site.folded((1, channels), pe)],
+            cycles=tokens * channels // pe,
+            memories=[memory],
+            accumulator_bits=bits,
+            resources=resources([memory], lut=CONTROL_LUT + pe * (REQUANT_LUT + 2 * STREAM_LUT)),
+        )

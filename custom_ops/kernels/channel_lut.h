@@ -1,0 +1,5 @@
+#pragma once
+
+#include "ort_abi.h"
+
+const OrtCustomOp& channel_lut_op();

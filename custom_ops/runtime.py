@@ -1,0 +1,148 @@
+"""Opens an onnxruntime session on any stage's model, with or without the compiled kernels."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import onnx
+from google.protobuf.message import DecodeError
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported, hence before it
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from custom_ops.functions import DOMAINS, calls
+from custom_ops.kernels import KERNELS, KernelError, library
+from custom_ops.op import suggestion
+from custom_ops.quant import DOMAINS as QUANT_DOMAINS
+
+log = logging.getLogger(__name__)
+
+# Rewrites that change how float arithmetic rounds; a stage must compute what its graph says.
+REASSOCIATING = [
+    "ConvAddFusion", "ConvBNFusion", "ConvMulFusion", "MatMulBatchNormalizationFusion", "MatMulScaleFusion",
+    "LayerNormFusion", "SimplifiedLayerNormFusion", "GeluFusion", "FastGeluFusion",
+]  # fmt: skip
+
+ORT_ERRORS = tuple(
+    getattr(ort_errors, name)
+    for name in (
+        "EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile",
+        "NotImplemented", "RuntimeException",
+    )
+)  # fmt: skip
+
+
+class ModelError(ValueError):
+    """A model that cannot be opened; the message names the file, the reason and the way out in one line."""
+
+
+def session(
+    model: Path | str | bytes | onnx.ModelProto,
+    kernels: bool | Literal["auto"] = "auto",
+    threads: int | None = None,
+    outputs: Sequence[str] | Literal["all"] | None = None,
+    *,
+    optimize: bool = True,
+) -> onnxruntime.InferenceSession:
+    """A CPU session on a model file, its bytes, or a ModelProto (which is not changed).
+
+    kernels: "auto" takes the compiled kernels where a compiler is at hand, else the function bodies; True insists
+    on the kernels; False is plain onnxruntime. threads: None for all cores. outputs: the tensors to give instead of
+    the graph's outputs; "all" for every tensor that a node of the main graph computes, in graph order.
+    optimize: False runs every node as written. Raises ModelError.
+    """
+    source = f"{model}" if isinstance(model, Path | str) else "model in memory"
+    proto = _load(model, source)
+    if outputs is not None:
+        proto = expose(proto, outputs, source)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        if threads < 1:
+            raise ModelError(f"{source}: threads={threads} must be at least 1")
+        options.intra_op_num_threads = threads
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    registered = kernels is not False and _register(options, insist=kernels is True)
+    _check_bodies(proto, source, registered)
+    try:
+        return onnxruntime.InferenceSession(
+            proto.SerializeToString(),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=REASSOCIATING,
+        )
+    except ORT_ERRORS as error:
+        reason = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
+        raise ModelError(f"{source}: onnxruntime {onnxruntime.__version__} cannot run it: {reason}") from None
+
+
+def expose(
+    model: onnx.ModelProto, outputs: Sequence[str] | Literal["all"], source: str = "model"
+) -> onnx.ModelProto:
+    """A copy of `model` whose graph outputs are the tensors in `outputs`, or with "all" every computed tensor."""
+    computed = [name for node in model.graph.node for name in node.output if name]
+    wanted = computed if outputs == "all" else list(outputs)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    known = {info.name: info for info in (*copy.graph.value_info, *copy.graph.input, *copy.graph.output)}
+    del copy.graph.output[:]
+    for name in wanted:
+        if name not in computed:
+            raise ModelError(f"{source}: no node computes tensor '{name}'{suggestion(name, computed)}")
+        # without value info onnxruntime infers the type itself
+        copy.graph.output.append(known.get(name, onnx.ValueInfoProto(name=name)))
+    return copy
+
+
+def _load(model: Path | str | bytes | onnx.ModelProto, source: str) -> onnx.ModelProto:
+    if isinstance(model, onnx.ModelProto):
+        return model
+    try:
+        proto = onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(str(model))
+    except FileNotFoundError as error:
+        missing = error.filename or source
+        raise ModelError(f"{source}: no file '{missing}'; build the stage first or check the path") from None
+    except IsADirectoryError:
+        raise ModelError(f"{source}: is a folder; name the .onnx file in it") from None
+    except OSError as error:
+        raise ModelError(f"{source}: cannot be read: {error.strerror}; check its permissions") from None
+    except (DecodeError, onnx.checker.ValidationError):
+        raise ModelError(f"{source}: not an ONNX model, or truncated; write it again") from None
+    if not proto.graph.output:
+        raise ModelError(f"{source}: no graph with outputs, so empty or truncated; write it again")
+    return proto
+
+
+def _check_bodies(model: onnx.ModelProto, source: str, registered: bool) -> None:
+    bodies = {(function.domain, function.name, function.overload) for function in model.functions}
+    for node in calls(model):
+        ours = node.domain in DOMAINS or node.domain in QUANT_DOMAINS
+        has_kernel = registered and (node.domain, node.op_type) in KERNELS
+        if ours and not has_kernel and (node.domain, node.op_type, node.overload) not in bodies:
+            name = f"{node.domain}.{node.op_type}"
+            reason = f"node '{node.name}' is {name}, which has no function body here"
+            raise ModelError(f"{source}: {reason}; run custom_ops.add_functions on the model")
+
+
+def _register(options: onnxruntime.SessionOptions, insist: bool) -> bool:
+    try:
+        options.register_custom_ops_library(str(library()))
+    except KernelError as error:
+        if insist:
+            raise ModelError(f"no kernels: {error}") from None
+        _say_once(str(error))
+        return False
+    return True
+
+
+@functools.cache
+def _say_once(reason: str) -> None:
+    log.warning("no kernels, function bodies instead (slower, same results): %s", reason)

@@ -1,0 +1,78 @@
+"""Running passes under guard: the model is run before and after each one, and a pass that changes an answer is named."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import ModelProto
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.transformation.base import Transformation
+
+from custom_ops import add_functions
+from custom_ops.runtime import session
+from passes.graph import PassRefusal, get_metadata
+from passes.logits_to_integer import SCALE
+
+log = logging.getLogger(__name__)
+
+
+class PassError(ValueError):
+    """A pass refused a graph or changed an answer; the message is one line for the user and begins with the pass."""
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """What one pass did."""
+
+    name: str
+    stage: str
+    mismatches: int  # logits that differ from those before the pass
+    nodes: int  # in the graph after it
+    seconds: float
+
+
+def logits(model: ModelProto, images: np.ndarray) -> np.ndarray:
+    """Float64 logits [n, classes] of uint8 images, in plain onnxruntime, multiplied by the model's logits scale."""
+    scale = float(get_metadata(model, SCALE) or 1.0)
+    name = model.graph.input[0].name
+    out = session(model, kernels=False).run(None, {name: images})[0]
+    return out.reshape(len(images), -1).astype(np.float64) * scale
+
+
+class CheckedPasses:
+    """Applies passes to a model one by one and compares its answers on `images` (uint8 [n, H, W, 3]) around each."""
+
+    def __init__(self, model: ModelProto, images: np.ndarray, *, tell: Callable[[str], None] | None = None) -> None:
+        self.wrapper = ModelWrapper(model, make_deepcopy=True)
+        self.images = images
+        self.records: list[PassRecord] = []
+        self._tell = tell or (lambda _: None)
+        self._expected = logits(model, images)
+
+    def run(self, stage: str, passes: Sequence[Transformation]) -> ModelProto:
+        """The model after `passes`; PassError where one refuses or changes an answer."""
+        for step in passes:
+            name = type(step).__name__
+            self._tell(name)
+            started = time.perf_counter()
+            before = self.wrapper.model.SerializeToString(deterministic=True)
+            try:
+                self.wrapper = self.wrapper.transform(step, make_deepcopy=False, cleanup=False)
+            except PassRefusal as refusal:
+                raise PassError(f"{name}: {refusal}") from None
+            add_functions(self.wrapper.model)
+            changed = self.wrapper.model.SerializeToString(deterministic=True) != before
+            mismatches = self._compare() if changed else 0
+            self.records.append(PassRecord(name, stage, mismatches, len(self.wrapper.graph.node), time.perf_counter() - started))
+            if mismatches:
+                raise PassError(f"{name}: changed {mismatches} of {self._expected.size} logits on {len(self.images)} images; "
+                                f"stopped in stage {stage!r}, the graph before it is the last good one")  # fmt: skip
+            log.info("%s: %d nodes%s", name, len(self.wrapper.graph.node), "" if changed else ", nothing to do")
+        return self.wrapper.model
+
+    def _compare(self) -> int:
+        return int((logits(self.wrapper.model, self.images) != self._expected).sum())

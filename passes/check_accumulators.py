@@ -1,0 +1,51 @@
+"""The proof that float32 arithmetic was exact: every accumulator of the network stays below 2**24."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from onnx import NodeProto
+from qonnx.core.datatype import DataType
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.transformation.base import Transformation
+
+from passes.graph import Graph, PassRefusal
+
+log = logging.getLogger(__name__)
+LIMIT = 2**24
+
+
+class CheckAccumulators(Transformation):
+    """sum(|w|) * 128 + |bias| < 2**24 for every output channel of every linear layer; notes each accumulator's width.
+
+    Refuses, naming the layer and the channel, where it does not hold.
+    """
+
+    def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
+        graph = Graph(model)
+        for node in graph.proto.node:
+            if node.op_type == "MatMulInteger":
+                bound = accumulator_bound(graph, node)
+                if bound.max() >= LIMIT:
+                    raise PassRefusal(f"{node.name}: channel {bound.argmax()} can reach {bound.max()}, not below 2**24; "
+                                      "train with smaller weights or biases")  # fmt: skip
+                bits = int(bound.max()).bit_length() + 1
+                model.set_tensor_datatype(node.output[0], DataType[f"INT{bits}"])
+                log.info("%s: accumulator of %d bits", node.name, bits)
+        return model, False
+
+
+def accumulator_bound(graph: Graph, node: NodeProto) -> np.ndarray:
+    """The largest magnitude of each output channel of a MatMulInteger with its bias, for any int8 input."""
+    right, left = graph.constant(node.input[1]), graph.constant(node.input[0])
+    weight = right.T if right is not None else left
+    if weight is None:
+        raise PassRefusal(f"{node.name}: a product of two activations; supported are constant weights")
+    total = np.abs(weight.astype(np.int64)).sum(1) * 128
+    user = graph.only_consumer(node.output[0], "Requant", "Add")
+    if user is not None:
+        bias = graph.constant(user.input[2] if user.op_type == "Requant" else user.input[1])
+        if bias is not None:
+            total = total + np.abs(bias.astype(np.int64)).ravel()
+    return total

@@ -1,0 +1,69 @@
+"""Folding: how many products or elements each node handles in a cycle."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping
+
+from onnx import NodeProto
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.transformation.base import Transformation
+
+from custom_ops.hw import divisors
+from passes.graph import Graph, PassRefusal
+from passes.hardware import hardware_nodes, plan, set_folding
+
+log = logging.getLogger(__name__)
+
+
+class FoldToTarget(Transformation):
+    """The fewest products (PE * SIMD) per node with cycles per image <= target; then `folding` by node name on top.
+
+    Among equal products the one with the smallest PE is taken, for narrow streams. Refuses a target that no folding
+    reaches, a node that does not exist and a value that does not divide.
+    """
+
+    def __init__(self, target_cycles: int, folding: Mapping[str, Mapping[str, int]] | None = None) -> None:
+        super().__init__()
+        self.target, self.folding = target_cycles, dict(folding or {})
+
+    def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
+        graph = Graph(model)
+        nodes = hardware_nodes(graph)
+        for name in self.folding:
+            if name not in {n.name for n in nodes}:
+                close = difflib.get_close_matches(name, [n.name for n in nodes], 1)
+                hint = f"did you mean {close[0]!r}?" if close else f"nodes: {', '.join(n.name for n in nodes)}"
+                raise PassRefusal(f"folding: no node {name!r}; {hint}")
+        for node in nodes:
+            fixed = self.folding.get(node.name)
+            if fixed:
+                set_folding(node, **fixed)
+                plan(graph, node)
+            else:
+                self._fold(graph, node)
+        return model, False
+
+    def _fold(self, graph: Graph, node: NodeProto) -> None:
+        for candidate in _candidates(graph, node):
+            set_folding(node, **candidate)
+            try:
+                cycles = plan(graph, node).cycles
+            except PassRefusal:
+                continue  # a folding that this node's module does not have
+            if cycles <= self.target:
+                log.info("%s: %s, %d cycles per image", node.name, candidate, cycles)
+                return
+        raise PassRefusal(f"{node.name}: no folding reaches {self.target} cycles per image; raise target_cycles")
+
+
+def _candidates(graph: Graph, node: NodeProto) -> list[dict[str, int]]:
+    """Foldings of a node, fewest products first."""
+    if node.op_type in ("MatVec", "TokenMix"):
+        weight = graph.shape(node.input[1])
+        rows, columns = (weight[0], weight[1]) if node.op_type == "MatVec" else (graph.shape(node.input[0])[-1], weight[1])
+        pairs = [(pe, simd) for pe in divisors(rows) for simd in divisors(columns)]
+        return [{"PE": pe, "SIMD": simd} for pe, simd in sorted(pairs, key=lambda p: (p[0] * p[1], p[0]))]
+    channels = graph.shape(node.output[0])[-1]
+    return [{"PE": pe} for pe in divisors(channels)]

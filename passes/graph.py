@@ -1,0 +1,214 @@
+"""A view of a model's graph for rewrites: who makes a tensor, who uses it, what is constant; and the base of a rewrite."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.transformation.base import Transformation
+
+log = logging.getLogger(__name__)
+QUANT_DOMAIN = "qonnx.custom_op.general"
+
+
+class PassRefusal(ValueError):
+    """A pass found its pattern, but its rule does not hold there; the message names the node, the value and the rule."""
+
+
+class Graph:
+    """Read and edit `model.graph`; lookups are rebuilt after each edit."""
+
+    def __init__(self, model: ModelWrapper) -> None:
+        self.model = model
+        self.proto = model.model.graph
+        self.reindex()
+
+    def reindex(self) -> None:
+        """Rebuild the lookups after an edit of `proto` by hand."""
+        self._producers = {o: n for n in self.proto.node for o in n.output}
+        self._consumers: dict[str, list[NodeProto]] = {}
+        for node in self.proto.node:
+            for name in node.input:
+                users = self._consumers.setdefault(name, [])
+                if node not in users:
+                    users.append(node)
+        self._constants = {i.name: i for i in self.proto.initializer}
+
+    @property
+    def outputs(self) -> list[str]:
+        return [o.name for o in self.proto.output]
+
+    def producer(self, tensor: str, *op_types: str) -> NodeProto | None:
+        """The node that makes `tensor`, if it is one of `op_types` (any if none is given)."""
+        node = self._producers.get(tensor)
+        return node if node is not None and (not op_types or node.op_type in op_types) else None
+
+    def consumers(self, tensor: str) -> list[NodeProto]:
+        return self._consumers.get(tensor, [])
+
+    def only_consumer(self, tensor: str, *op_types: str) -> NodeProto | None:
+        """The single node that uses `tensor`, if it is one of `op_types` and the tensor is no graph output."""
+        users = self.consumers(tensor)
+        if len(users) != 1 or tensor in self.outputs or (op_types and users[0].op_type not in op_types):
+            return None
+        return users[0]
+
+    def used_once(self, tensor: str) -> bool:
+        return len(self.consumers(tensor)) == 1 and tensor not in self.outputs
+
+    def constant(self, tensor: str) -> np.ndarray | None:
+        """The value of an initializer, or of a Constant node; None for anything else."""
+        if tensor in self._constants:
+            return numpy_helper.to_array(self._constants[tensor])
+        node = self.producer(tensor, "Constant")
+        value = attribute(node, "value") if node is not None else None
+        return numpy_helper.to_array(value) if isinstance(value, TensorProto) else None
+
+    def shape(self, tensor: str) -> list[int]:
+        """Dimensions of a tensor, 0 for a dynamic one; a refusal where they are unknown."""
+        constant = self.constant(tensor)
+        if constant is not None:
+            return list(constant.shape)
+        for value in (*self.proto.value_info, *self.proto.input, *self.proto.output):
+            if value.name == tensor and value.type.tensor_type.HasField("shape"):
+                return [d.dim_value for d in value.type.tensor_type.shape.dim]
+        raise PassRefusal(f"{tensor}: its shape is unknown; run shape inference before")
+
+    def element_type(self, tensor: str) -> int:
+        """The ONNX element type of an activation; 0 where it is unknown."""
+        values = (*self.proto.value_info, *self.proto.input, *self.proto.output)
+        return next((v.type.tensor_type.elem_type for v in values if v.name == tensor), 0)
+
+    def copy_type(self, source: str, target: str) -> None:
+        """Note for `target` the shape and type that are noted for `source`."""
+        note = next((v for v in (*self.proto.value_info, *self.proto.input, *self.proto.output) if v.name == source), None)
+        if note is not None:
+            copy = self.proto.value_info.add()
+            copy.CopyFrom(note)
+            copy.name = target
+
+    def new_name(self, wanted: str) -> str:
+        """`wanted`, with a number behind it where a tensor of that name exists."""
+        taken = set(self._producers) | set(self._constants) | {i.name for i in self.proto.input}
+        name, number = wanted, 1
+        while name in taken:
+            name, number = f"{wanted}_{number}", number + 1
+        return name
+
+    def add_constant(self, wanted: str, value: np.ndarray) -> str:
+        """A new initializer; returns its name."""
+        name = self.new_name(wanted)
+        self.proto.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self._constants[name] = self.proto.initializer[-1]
+        return name
+
+    def replace(self, old: Iterable[NodeProto], new: Iterable[NodeProto]) -> None:
+        """Put `new` where the last of `old` stands, and take out `old`."""
+        going = [id(n) for n in old]
+        nodes = list(self.proto.node)
+        last = max(i for i, n in enumerate(nodes) if id(n) in going)
+        kept = nodes[: last + 1] + list(new) + nodes[last + 1 :]
+        kept = [n for n in kept if id(n) not in going]
+        copies = [NodeProto.FromString(n.SerializeToString()) for n in kept]
+        del self.proto.node[:]
+        self.proto.node.extend(copies)
+        self.reindex()
+
+    def rewire(self, old: str, new: str) -> None:
+        """Every use of tensor `old` becomes a use of `new`."""
+        for node in self.proto.node:
+            node.input[:] = [new if i == old else i for i in node.input]
+        self.reindex()
+
+    def map_parameter(self, tensor: str, change: Callable[[np.ndarray], np.ndarray]) -> str | None:
+        """The constant `tensor`, or Quant of constants, with its values and scale changed; None where it is neither.
+
+        `change` gets arrays that are not scalar; the name of the new tensor is returned, a new Quant is appended in place.
+        """
+        value = self.constant(tensor)
+        if value is not None:
+            return self.add_constant(tensor, change(value))
+        node = self.producer(tensor, "Quant")
+        values = [self.constant(i) for i in node.input] if node is not None else []
+        if node is None or any(v is None for v in values):
+            return None
+        names = [i if v is None or v.size == 1 else self.add_constant(i, change(v))
+                 for i, v in zip(node.input, values, strict=True)]  # fmt: skip
+        copy = NodeProto.FromString(node.SerializeToString())
+        copy.input[:] = names
+        copy.output[:] = [self.new_name(tensor)]
+        copy.name = copy.output[0]
+        position = [id(n) for n in self.proto.node].index(id(node))
+        self.proto.node.insert(position, copy)
+        self.reindex()
+        return copy.output[0]
+
+    def drop_unused(self) -> None:
+        """Take out nodes whose results nobody uses, then initializers and shape notes that nothing names."""
+        while True:
+            used = {i for n in self.proto.node for i in n.input} | set(self.outputs)
+            dead = [n for n in self.proto.node if not used & set(n.output)]
+            if not dead:
+                break
+            for node in dead:
+                self.proto.node.remove(node)
+        live = used | {o for n in self.proto.node for o in n.output}
+        for field in (self.proto.initializer, self.proto.value_info):
+            kept = [x for x in field if x.name in live]
+            del field[:]
+            field.extend(kept)
+        kept_notes = [a for a in self.proto.quantization_annotation if a.tensor_name in live]
+        del self.proto.quantization_annotation[:]
+        self.proto.quantization_annotation.extend(kept_notes)
+        self.reindex()
+
+
+class Rewrite(Transformation):
+    """A pass that tries `rewrite` on every node until nothing changes; the docstring of a subclass is its equation."""
+
+    def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
+        graph = Graph(model)
+        for node in list(graph.proto.node):
+            if self.rewrite(graph, node):
+                graph.drop_unused()
+                return model, True
+        return model, False
+
+    def rewrite(self, graph: Graph, node: NodeProto) -> bool:
+        """Rewrite around `node` if the pattern is there; True if the graph changed."""
+        raise NotImplementedError
+
+
+def attribute(node: NodeProto, name: str, default: object = None) -> object:
+    """An attribute's value, or `default` where the node has none of that name; strings as str."""
+    for found in node.attribute:
+        if found.name == name:
+            value = helper.get_attribute_value(found)
+            return value.decode() if isinstance(value, bytes) else value
+    return default
+
+
+def get_metadata(model: ModelProto, key: str) -> str | None:
+    """The value of a key in the model's metadata (what onnxruntime shows as custom metadata), or None."""
+    return next((p.value for p in model.metadata_props if p.key == key), None)
+
+
+def set_metadata(model: ModelProto, key: str, value: str) -> None:
+    """Write a key of the model's metadata."""
+    found = next((p for p in model.metadata_props if p.key == key), None)
+    if found is None:
+        found = model.metadata_props.add()
+        found.key = key
+    found.value = value
+
+
+def log2_exact(value: np.ndarray | float, what: str) -> np.ndarray:
+    """Exponents of powers of two; a refusal that says `what` where a value is none."""
+    mantissa, exponent = np.frexp(np.asarray(value, np.float64))
+    if not np.all(mantissa == 0.5):
+        bad = np.asarray(value, np.float64)[mantissa != 0.5].ravel()[0]
+        raise PassRefusal(f"{what}: {bad!r} is no power of two; train with power-of-two scales")
+    return exponent - 1

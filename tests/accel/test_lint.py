@@ -1,0 +1,46 @@
+"""Every module is free of warnings in Verilator, parses in Icarus, and refuses parameters that do not fit."""
+
+import subprocess
+
+import pytest
+
+from accel import tools
+from accel.instance import MODULES, RTL
+
+
+@pytest.mark.skipif(not tools.available("verilator"), reason="verilator is not installed")
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_verilator_has_no_warning(module):
+    command = ["verilator", "--lint-only", "-Wall", "-y", ".", f"{module}.sv"]
+    done = subprocess.run(command, cwd=RTL, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not tools.available("verilator"), reason="verilator is not installed")
+@pytest.mark.parametrize(
+    "module, parameters, rule",
+    [
+        ("mat_vec", ["-GK=96", "-GSIMD=7"], "mat_vec_SIMD_must_divide_K"),
+        ("token_mix", ["-GC=96", "-GPE=5"], "token_mix_PE_must_divide_C"),
+        ("channel_lut", ["-GC=96", "-GPE=5"], "channel_lut_PE_must_divide_C"),
+        ("channel_requant", ["-GC=96", "-GPE=5"], "channel_requant_PE_must_divide_C"),
+        ("token_mean", ["-GC=96", "-GPE=5"], "token_mean_PE_must_divide_C"),
+        ("patches", ["-GPE=8"], "patches_PE_must_divide_P_times_F"),
+        ("fifo", ["-GDEPTH=0"], "fifo_DEPTH_must_be_at_least_1"),
+        (
+            "width_converter",
+            ["-GIN_LANES=4", "-GOUT_LANES=6"],
+            "width_converter_one_of_IN_LANES_and_OUT_LANES_must_divide",
+        ),
+        ("requant", ["-GLO=5", "-GHI=4"], "requant_limits_must_be_ordered"),
+        ("dot_product", ["-GACC_BITS=33"], "dot_product_ACC_BITS_must_be"),
+    ],
+)
+def test_parameters_that_do_not_fit_stop_the_elaboration(module, parameters, rule):
+    command = ["verilator", "--lint-only", "-y", ".", *parameters, f"{module}.sv"]
+    done = subprocess.run(command, cwd=RTL, capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and f"Cannot find file containing module: '{rule}" in done.stderr
+
+
+def test_every_file_of_the_folder_is_a_known_module():
+    assert {path.stem for path in RTL.glob("*.sv")} == MODULES

@@ -1,0 +1,1 @@
+"""Models with learnable one-dimensional functions, their training, quantization and export."""

@@ -1,0 +1,42 @@
+"""Checkpoints: weights, recipe and metrics in one file that loads without executing code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FORMAT = "psaflow-checkpoint-1"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, corrupt or of another kind; the message is one line for the user."""
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` (tensors and plain Python values) so that `path` always holds a whole file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as file:
+        torch.save({"format": FORMAT} | content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def load(path: Path | str) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU; CheckpointError where it is not one of ours."""
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint; train one with `psaflow train RECIPE.yaml`")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError, OSError):
+        raise CheckpointError(f"{path}: not a readable checkpoint (cut short, damaged, or holding code); train or fetch it again") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a psaflow checkpoint (no format {FORMAT!r}); make one with `psaflow train RECIPE.yaml`")
+    return content

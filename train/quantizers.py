@@ -1,0 +1,73 @@
+"""Brevitas quantizers of the integer contract: INT8 with power-of-two scales, biases at the accumulator's scale."""
+
+from __future__ import annotations
+
+from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
+from brevitas.quant.fixed_point import (
+    Int8ActPerTensorFixedPoint,
+    Int8WeightPerChannelFixedPoint,
+    Int8WeightPerTensorFixedPoint,
+)
+from brevitas.quant.scaled_int import Int24Bias
+from torch import Tensor
+
+from train.resmlp import Affine
+
+SMALLEST_ACTIVATION_SCALE = 2.0**-8  # an all-zero tensor must not give a scale of 2**-33
+SMALLEST_WEIGHT_SCALE = 2.0**-15  # a dead row would otherwise saturate its bias
+
+
+class ActivationQuant(Int8ActPerTensorFixedPoint):
+    """INT8, one power-of-two scale per tensor, learned from statistics of the first training batches."""
+
+    scaling_min_val = SMALLEST_ACTIVATION_SCALE
+    collect_stats_steps = 40
+
+
+class WeightQuant(Int8WeightPerChannelFixedPoint):
+    """Narrow INT8, one power-of-two scale per output channel."""
+
+    scaling_min_val = SMALLEST_WEIGHT_SCALE
+
+
+class ClassifierWeightQuant(Int8WeightPerTensorFixedPoint):
+    """Narrow INT8, one scale for all classes, so that the largest integer is the largest logit."""
+
+    scaling_min_val = SMALLEST_WEIGHT_SCALE
+
+
+BiasQuant = Int24Bias
+
+
+def plain(value: object) -> Tensor:
+    """The tensor inside a QuantTensor; a plain tensor (as under export) stays itself."""
+    return value.value if hasattr(value, "value") else value  # type: ignore[return-value]
+
+
+class QuantAffine(QuantWeightBiasInputOutputLayer, Affine):  # type: ignore[misc]
+    """y = weight * x + bias per channel on [..., C], with quantized weight (a scale per channel), bias and output."""
+
+    def __init__(self, channels: int) -> None:
+        Affine.__init__(self, channels)
+        QuantWeightBiasInputOutputLayer.__init__(
+            self, weight_quant=WeightQuant, bias_quant=BiasQuant, input_quant=None, output_quant=ActivationQuant,
+            return_quant_tensor=True,
+        )  # fmt: skip
+
+    @property
+    def output_channel_dim(self) -> int:
+        return 0
+
+    @property
+    def out_channels(self) -> int:
+        return self.weight.numel()
+
+    @property
+    def channelwise_separable(self) -> bool:
+        return True
+
+    def forward(self, x):  # noqa: ANN001, ANN201  (QuantTensor in training, Tensor under export)
+        return self.forward_impl(x)
+
+    def inner_forward_impl(self, x, quant_weight, quant_bias):  # noqa: ANN001, ANN201
+        return plain(x) * plain(quant_weight) + plain(quant_bias)
