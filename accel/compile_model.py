@@ -16,7 +16,13 @@ log = logging.getLogger(__name__)
 _HARNESS = Path(__file__).with_name("harness.cc")
 _VERILATOR = (
     *("--cc", "--prefix", "Vtop", "-O3", "--x-assign", "fast", "--x-initial", "unique"),
-    *("--no-timing", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--output-split", "0"),
+    *("--no-timing", "-Wno-fatal", "-Wno-lint", "-Wno-style"),
+    *(
+        "--output-split",
+        "0",
+        "--output-split-cfuncs",
+        "500",
+    ),  # the C++ compiler needs minutes for long functions
 )
 _CXX = (
     *("-std=c++17", "-fPIC", "-fvisibility=hidden", "-w", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE=0"),

@@ -270,29 +270,29 @@ def _instance(
     given = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
     name, shape = node.name, shapes[node.input[0]][1:]
     arrays = [constants[tensor] for tensor in node.input[1:] if tensor in constants]
-    elements = int(np.prod(shape))
+    elements, shift = int(np.prod(shape)), given.get("shift", 0)
     lanes, out_lanes, bits = plan.in_lanes[0], plan.out_lanes[0], plan.in_bits
     step = Rounding(given.get("rounding", b"HALF_EVEN").decode(), given.get("lo", -128), given.get("hi", 127))
-    shift = given.get("shift", 0)
     match node.op_type:
         case "Patches":
-            return rtl.patches(name, *shape, given.get("patch", 4), lanes)
+            return rtl.patches(name, shape[0], shape[1], shape[2], given.get("patch", 4), lanes)
         case "ChannelLUT":
             return rtl.channel_lut(name, arrays[0], elements, lanes, given.get("lowest", -128))
         case "ChannelRequant":
-            return rtl.channel_requant(name, *arrays, elements, lanes, step)
+            mult, bias, shifts = arrays
+            return rtl.channel_requant(name, mult, bias, shifts, elements, lanes, step)
         case "MatVec":
-            weight, bias, *shifts = arrays
-            return rtl.mat_vec(
-                name, weight, bias, shifts[0] if shifts else None, shape[0], out_lanes, lanes, step
-            )
+            weight, bias = arrays[:2]
+            row_shift = arrays[2] if len(arrays) > 2 else None
+            return rtl.mat_vec(name, weight, bias, row_shift, shape[0], out_lanes, lanes, step)
         case "TokenMix":
-            return rtl.token_mix(name, *arrays, shape[1], lanes, given.get("SIMD", 1), step)
+            weight, bias, shifts = arrays
+            return rtl.token_mix(name, weight, bias, shifts, shape[1], lanes, given.get("SIMD", 1), step)
         case "ResidualAdd":
-            shifts = (given.get("a_shift", 0), given.get("b_shift", 0), shift)
-            return rtl.residual_add(name, elements, lanes, *shifts, step)
+            a_shift, b_shift = given.get("a_shift", 0), given.get("b_shift", 0)
+            return rtl.residual_add(name, elements, lanes, a_shift, b_shift, shift, step)
         case "TokenMean":
-            return rtl.token_mean(name, *shape, lanes, shift, step)
+            return rtl.token_mean(name, shape[0], shape[1], lanes, shift, step)
         case "Fork":
             return rtl.stream_fork(name, lanes, bits)
         case "Fifo":

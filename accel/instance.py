@@ -1,5 +1,6 @@
 """Hardware nodes as instances of the modules in rtl/: module, parameters, contents of the memories."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class Instance:
 
     name: str
     module: str
-    parameters: dict[str, int | str]
+    parameters: Mapping[str, int | str]
     inputs: dict[str, int]
     outputs: dict[str, int]
     memories: dict[str, str] = field(default_factory=dict)  # file -> text for $readmemh
@@ -89,7 +90,7 @@ def _product_parameters(
         )
     bias_bits = signed_bits(int(bias.min()), int(bias.max()))
     shifts, codes = _shift_parameters(name, np.zeros_like(bias) if shift is None else shift.astype(np.int64))
-    parameters = {"ACC_BITS": acc_bits, "BIAS_BITS": bias_bits, **shifts}
+    parameters: dict[str, int | str] = {"ACC_BITS": acc_bits, "BIAS_BITS": bias_bits, **shifts}
     parameters |= {"WEIGHT_FILE": f"{name}_weight.hex", "PARAM_FILE": f"{name}_param.hex"}
     param_bits = bias_bits + shifts["SHIFT_BITS"]
     rows_packed = packing.fields([(bias, bias_bits), (codes, shifts["SHIFT_BITS"])])
@@ -171,10 +172,15 @@ def channel_requant(
     shifts, codes = _shift_parameters(name, shift.astype(np.int64))
     mult_bits = signed_bits(int(mult.min()), int(mult.max()))
     bias_bits = signed_bits(int(bias.min()), int(bias.max()))
-    value_bits = accumulator_bits(mult[:, None], bias)
+    value_bits = max(accumulator_bits(mult[:, None], bias), mult_bits + 8)
     param_bits = mult_bits + bias_bits + shifts["SHIFT_BITS"]
     packed = packing.fields([(mult, mult_bits), (bias, bias_bits), (codes, shifts["SHIFT_BITS"])])
-    parameters = {"C": len(mult), "PE": pe, "BEATS": elements // pe, "MULT_BITS": mult_bits}
+    parameters: dict[str, int | str] = {
+        "C": len(mult),
+        "PE": pe,
+        "BEATS": elements // pe,
+        "MULT_BITS": mult_bits,
+    }
     parameters |= {"BIAS_BITS": bias_bits, "VALUE_BITS": value_bits, **shifts, **rounding.parameters(name)}
     parameters |= {"PARAM_FILE": f"{name}_param.hex"}
     memories = {f"{name}_param.hex": packing.hex_text(packing.join(packed, pe, param_bits), pe * param_bits)}

@@ -1,4 +1,4 @@
-"""What an op means: schema, numpy reference, ONNX body, qonnx class, C++ kernel, hardware cost; one stem per op.
+"""What an op means: schema, numpy reference, ONNX body, qonnx class, kernel, hardware cost; one stem per op.
 
 Importing this package makes the domains psaflow and psaflow.hw known to qonnx.
 """

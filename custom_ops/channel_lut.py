@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
+from onnx import TensorProto
 
-from custom_ops.op import Op
+from custom_ops.op import INT8, UINT8, Op, OpError
 from custom_ops.rounding import ROUND_BODY, ROUNDINGS, shift_right
 
 FULL = 256  # entries: one per code
 KNOTS = {b: 2 ** (8 - b) + 1 for b in range(1, 8)}  # bits between knots -> knots, right end included
 
+LOWEST: Mapping[int, int] = {INT8: -128, UINT8: 0}  # the lowest code of each input type
+
 
 def channel_lut(x, table, rounding="HALF_EVEN", lowest=-128):
     """x int8|uint8 [..., C], table int8 [C, L] -> int8 [..., C]: y[..., c] = table[c, x[..., c] - lowest].
 
-    With L = 2**(8-b) + 1 knots, t[c, k] + round((t[c, k+1] - t[c, k]) * f / 2**b), where for index = x - lowest
-    k = index >> b and f = index & (2**b - 1). lowest must be the lowest code of x's type, else ValueError.
+    With L = 2**(8-b) + 1 knots, t[c, k] + round((t[c, k+1] - t[c, k]) * f / 2**b), where k = index >> b and
+    f = index & (2**b - 1), for index = x - lowest. ValueError unless lowest is the lowest code of x's type.
     """
     if lowest != np.iinfo(x.dtype).min:
         raise ValueError(f"lowest={lowest} must be {np.iinfo(x.dtype).min}, the lowest code of {x.dtype}")
@@ -33,7 +37,7 @@ def channel_lut(x, table, rounding="HALF_EVEN", lowest=-128):
 
 
 def interpolated_bits(width: int) -> int:
-    """Index bits that interpolate in a table of `width` entries, 0 if it is full; ValueError for no such table."""
+    """Index bits that interpolate in a table of `width` entries, 0 if full; ValueError for no such table."""
     if width == FULL:
         return 0
     for bits, knots in KNOTS.items():
@@ -43,12 +47,13 @@ def interpolated_bits(width: int) -> int:
 
 
 class ChannelLUT(Op):
-    """Any chain of per-channel functions between two quantized tensors, or the input's normalisation (uint8 pixels).
+    """Any chain of per-channel functions between two quantized tensors, or the normalisation of pixels.
 
     The body interpolates in float32, exactly: |(right - left) * f| < 2**15 and the divisor is a power of two.
     """
 
     inputs = ("x", "table")
+    types: ClassVar = {"x": (INT8, UINT8), "table": (INT8,)}
     attributes: ClassVar = {"rounding": "HALF_EVEN", "lowest": -128}
     choices: ClassVar = {"rounding": ROUNDINGS}
     reference = staticmethod(channel_lut)
@@ -101,3 +106,22 @@ class ChannelLUT(Op):
   >
 """
     )
+
+    def verify_tensors(self, elements, constants) -> None:
+        """Also: `lowest` must fit x's type, else the index leaves the table; the table must be one of ours."""
+        super().verify_tensors(elements, constants)
+        check_lowest(self, elements)
+        table = constants.get(self.onnx_node.input[1])
+        if table is not None:
+            try:
+                interpolated_bits(table.dims[-1] if len(table.dims) == 2 else 0)
+            except ValueError as error:
+                raise OpError(f"{self.label}: table is {list(table.dims)}; {error}") from None
+
+
+def check_lowest(op: Op, elements: Mapping[str, int]) -> None:
+    """Raises OpError if x is known to be neither int8 with lowest = -128 nor uint8 with lowest = 0."""
+    element, lowest = elements.get(op.onnx_node.input[0], 0), op.get_nodeattr("lowest")
+    if element and LOWEST.get(element) != lowest:
+        name = TensorProto.DataType.Name(element)
+        raise OpError(f"{op.label}: x is {name} and lowest={lowest}; INT8 needs -128, UINT8 needs 0")

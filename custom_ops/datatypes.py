@@ -21,7 +21,7 @@ def integer_datatype(low: int, high: int) -> BaseDataType:
 
 def signed_bits(low: int, high: int) -> int:
     """Bits of the narrowest two's complement number that holds low..high, at least 2."""
-    return max(int(high).bit_length(), int(-low - 1).bit_length() if low < 0 else 0, 1) + 1
+    return max(int(max(high, 0)).bit_length(), int(max(-low - 1, 0)).bit_length(), 1) + 1
 
 
 def element_type(datatype: BaseDataType) -> int:
@@ -48,10 +48,8 @@ def datatype_of_element(element: int) -> BaseDataType:
     return datatype_of(np.empty(0, onnx.helper.tensor_dtype_to_np_dtype(element)))
 
 
-def accumulator_range(
-    weight: np.ndarray, bias: np.ndarray | int = 0, low: int = -128, high: int = 127
-) -> tuple[int, int]:
-    """weight [rows, columns], bias [rows], inputs in low..high -> smallest and largest value of any partial sum.
+def accumulator_range(weight: np.ndarray, bias: np.ndarray | int = 0, low: int = -128, high: int = 127) -> tuple[int, int]:
+    """weight [rows, columns], bias [rows], inputs in low..high -> least and greatest partial sum.
 
     Terms may come in any order and the bias at any point. `low` must be <= 0 <= `high`.
     """

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-from onnx import FunctionProto, ModelProto, NodeProto, helper, numpy_helper
+from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from custom_ops import hw
 from custom_ops.channel_lut import ChannelLUT
@@ -36,6 +36,7 @@ def add_functions(model: ModelProto) -> ModelProto:
     del model.functions[:]
     model.functions.extend(kept)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    elements = element_types(model)
     for function in kept:
         for node in nodes_of(function.node):
             if _is_ours(node.domain, node.op_type) and _overload(node):
@@ -43,7 +44,7 @@ def add_functions(model: ModelProto) -> ModelProto:
                 raise OpError(f"{node.op_type} {node.name} cannot be used in function {function.name}; inline it")
     for node in calls(model):
         if _is_ours(node.domain, node.op_type):
-            check_node(node, constants)
+            check_node(node, elements, constants)
             node.overload = _overload(node)
             _attach(model, _key(node))
     return model
@@ -69,16 +70,33 @@ def calls(model: ModelProto) -> list[NodeProto]:
     return [node for nodes in (model.graph.node, *(f.node for f in model.functions)) for node in nodes_of(nodes)]
 
 
-def check_node(node: NodeProto, constants: dict | None = None) -> None:
-    """Raises OpError unless `node` is a well-formed node of an op of ours or a Quant that we can compute."""
+def element_types(model: ModelProto) -> dict[str, int]:
+    """Tensor name -> element type, for the tensors of the main graph whose type the model states."""
+    graph = model.graph
+    types = {info.name: info.type.tensor_type.elem_type for info in (*graph.value_info, *graph.input, *graph.output)}
+    return types | {tensor.name: tensor.data_type for tensor in graph.initializer}
+
+
+def check_node(
+    node: NodeProto,
+    elements: Mapping[str, int] | None = None,
+    constants: Mapping[str, TensorProto] | None = None,
+) -> None:
+    """Raises OpError unless `node` is a well-formed node of an op of ours or a Quant that we can compute.
+
+    elements: the tensors' element types, constants: the initializers, both by name and as far as known.
+    """
+    elements, constants = elements or {}, constants or {}
     if node.domain in QUANT_DOMAINS:
-        bits = (constants or {}).get(node.input[3]) if len(node.input) > 3 else None
+        bits = constants.get(node.input[3]) if len(node.input) > 3 else None
         check_quant(node, None if bits is None else float(numpy_helper.to_array(bits).reshape(-1)[0]))
         return
     ops = DOMAINS[node.domain]
     if node.op_type not in ops:
         raise OpError(f"{node.domain} has no op '{node.op_type}'{suggestion(node.op_type, ops)}")
-    ops[node.op_type](node, onnx_opset_version=VERSION).verify_node()
+    op = ops[node.op_type](node, onnx_opset_version=VERSION)
+    op.verify_node()
+    op.verify_tensors(elements, constants)
 
 
 def _attach(model: ModelProto, key: Key) -> None:
@@ -104,7 +122,7 @@ def _function(key: Key, opset: int) -> FunctionProto:
 def _opset(model: ModelProto) -> int:
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), OPSET)
     if opset < OPSET:
-        raise OpError(f"opset {opset} is older than the {OPSET} that our bodies need; convert the model first")
+        raise OpError(f"opset {opset} is older than the {OPSET} that our bodies need; convert it first")
     return opset
 
 
@@ -113,7 +131,8 @@ def _key(node: NodeProto) -> Key:
 
 
 def _overload(node: NodeProto) -> str:
-    return DOMAINS[node.domain][node.op_type].overload_of(node) if node.domain in DOMAINS else ""
+    op = DOMAINS.get(node.domain, {}).get(node.op_type)
+    return op.overload_of(node) if op else ""
 
 
 def _is_ours(domain: str, name: str) -> bool:

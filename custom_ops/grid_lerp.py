@@ -7,14 +7,15 @@ from typing import ClassVar
 import numpy as np
 from qonnx.core.datatype import DataType
 
-from custom_ops.op import Op
+from custom_ops.op import FLOAT, Op
 
 
 def grid_lerp(x, table, bound=4.0, residual=0):
     """x float32 [..., C], table float32 [C, G] on G points of [-bound, bound] -> float32 [..., C].
 
-    t = (x + bound) * ((G-1) / (2*bound)); k = clip(floor(t), 0, G-2); y = table[k] + (t - k) * (table[k+1] - table[k]),
-    + x if residual; every step in float32, in this order, no fused multiply-add.
+    t = (x + bound) * ((G-1) / (2*bound)); k = clip(floor(t), 0, G-2);
+    y = table[k] + (t - k) * (table[k+1] - table[k]), + x if residual;
+    every step in float32, in this order, no fused multiply-add.
     """
     points = table.shape[1]
     bound = np.float32(bound)
@@ -31,6 +32,7 @@ class GridLerp(Op):
     """A learnable 1-D function as its table: what PSA becomes once trained, and what a B-spline is."""
 
     inputs = ("x", "table")
+    types: ClassVar = {"x": (FLOAT,), "table": (FLOAT,)}
     attributes: ClassVar = {"bound": 4.0, "residual": 0}
     reference = staticmethod(grid_lerp)
     body = """

@@ -6,24 +6,28 @@ from typing import ClassVar
 
 import numpy as np
 
-from custom_ops.grid_lerp import grid_lerp
+from custom_ops.grid_lerp import GridLerp, grid_lerp
+from custom_ops.op import FLOAT, Op
 from custom_ops.psa import PSA, psa
 
 
-def lerp_psa_table(q_w, q_b, v, o_w, o_b, epsilon=1.0, grid=64, bound=4.0) -> np.ndarray:
+def lerp_psa_table(q_w, q_b, v, o_w, o_b, *, epsilon=1.0, grid=64, bound=4.0) -> np.ndarray:
     """PSA's parameters -> its table float32 [C, grid] at equally spaced points of [-bound, bound]."""
     points = np.arange(grid, dtype=np.float64) * (2.0 * bound / (grid - 1)) - bound
-    return psa(points[:, None], q_w, q_b, v, o_w, o_b, epsilon).T.astype(np.float32)
+    return psa(points[:, None], q_w, q_b, v, o_w, o_b, epsilon=epsilon).T.astype(np.float32)
 
 
-def lerp_psa(x, q_w, q_b, v, o_w, o_b, epsilon=1.0, grid=64, bound=4.0, residual=0):
+def lerp_psa(x, q_w, q_b, v, o_w, o_b, *, epsilon=1.0, grid=64, bound=4.0, residual=0):
     """x float32 [..., C]; q_w, q_b, v [C, E]; o_w, o_b [C] -> float32 [..., C]: GridLerp of PSA's table."""
-    return grid_lerp(x, lerp_psa_table(q_w, q_b, v, o_w, o_b, epsilon, grid, bound), bound, residual)
+    table = lerp_psa_table(q_w, q_b, v, o_w, o_b, epsilon=epsilon, grid=grid, bound=bound)
+    return grid_lerp(x, table, bound, residual)
 
 
-class LerpPSA(PSA):
+class LerpPSA(Op):
     """PSA as it is trained and exported, its parameters still inputs; a pass turns it into GridLerp."""
 
+    inputs = PSA.inputs
+    types: ClassVar = dict.fromkeys(inputs, (FLOAT,))
     attributes: ClassVar = {"epsilon": 1.0, "grid": 64, "bound": 4.0, "residual": 0}
     reference = staticmethod(lerp_psa)
     body = """
@@ -49,3 +53,4 @@ class LerpPSA(PSA):
   table = Cast <to = 1> (table64)
   y = psaflow.GridLerp <bound: float = @bound, residual: int = @residual> (x, table)
 """
+    infer_node_datatype = GridLerp.infer_node_datatype

@@ -1,6 +1,6 @@
-"""What every op of ours has: a name, inputs, attributes with defaults, a numpy reference, an ONNX function body.
+"""What every op of ours has: a name, inputs, attributes with defaults, a numpy reference, an ONNX body.
 
-An op is a class (a qonnx `CustomOp`) that names its `reference` and its `body`; everything else follows from these:
+An op is a class (a qonnx `CustomOp`) that names its `reference` and its `body`; the rest follows from them:
 qonnx executes the reference, plain onnxruntime runs the body, shape inference walks through the body.
 """
 
@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 import onnx
-from onnx import FunctionProto, GraphProto, NodeProto
+from onnx import FunctionProto, GraphProto, NodeProto, TensorProto
 from qonnx.core.datatype import DataType
 from qonnx.custom_op.base import CustomOp
 
@@ -20,6 +20,11 @@ DOMAIN = "psaflow"
 HW_DOMAIN = "psaflow.hw"
 VERSION = 1
 OPSET = 18  # the oldest opset of the standard domain that the bodies are written for
+
+MOST_SHIFT = 31  # of a requantization
+
+INT8, UINT8, INT32 = TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32
+FLOAT, DOUBLE = TensorProto.FLOAT, TensorProto.DOUBLE
 
 Attribute = int | float | str
 ATTRIBUTE_TYPES = {int: ("i", "int"), float: ("f", "float"), str: ("s", "string")}  # in qonnx, in ONNX text
@@ -38,6 +43,7 @@ class Op(CustomOp):
     domain: ClassVar[str] = DOMAIN
     inputs: ClassVar[tuple[str, ...]]
     outputs: ClassVar[tuple[str, ...]] = ("y",)
+    types: ClassVar[Mapping[str, tuple[int, ...]]]  # input -> the element types it may have
     required_inputs: ClassVar[int | None] = None  # None: all of `inputs`
     attributes: ClassVar[Mapping[str, Attribute]] = {}  # name -> default
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # name -> the values a string attribute may take
@@ -51,8 +57,7 @@ class Op(CustomOp):
         """The op's function body (of one overload) for a model whose standard domain is at `opset`."""
         inputs, body = cls.overloads[overload] if overload else (cls.inputs, cls.body)
         defaults = ", ".join(
-            f"{name}: {ATTRIBUTE_TYPES[type(value)][1]} = {_literal(value)}"
-            for name, value in {**cls.attributes, **cls.folding}.items()
+            f"{name}: {ATTRIBUTE_TYPES[type(value)][1]} = {_literal(value)}" for name, value in {**cls.attributes, **cls.folding}.items()
         )
         header = f'domain: "{cls.domain}", opset_import: ["" : {opset}, "{DOMAIN}" : {VERSION}]'
         if overload:
@@ -102,6 +107,19 @@ class Op(CustomOp):
                 raise OpError(f"{self.label}: {name}={value!r} must be {ATTRIBUTE_TYPES[type(known[name])][1]}")
             if name in self.choices and value not in self.choices[name]:
                 raise OpError(f"{self.label}: {name}={value} must be {' or '.join(self.choices[name])}")
+
+    def verify_tensors(self, elements: Mapping[str, int], constants: Mapping[str, TensorProto]) -> None:
+        """Raises OpError if a tensor breaks the op's rules; takes known element types and initializers, by name."""
+        for role, tensor in zip(self.inputs, self.onnx_node.input, strict=False):
+            element = elements.get(tensor, TensorProto.UNDEFINED)
+            if element != TensorProto.UNDEFINED and element not in self.types[role]:
+                allowed = " or ".join(map(TensorProto.DataType.Name, self.types[role]))
+                name = TensorProto.DataType.Name(element)
+                raise OpError(f"{self.label}: {role} '{tensor}' is {name}, must be {allowed}")
+            if role == "shift" and tensor in constants:
+                shift = onnx.numpy_helper.to_array(constants[tensor])
+                if shift.size and not 0 <= shift.min() <= shift.max() <= MOST_SHIFT:
+                    raise OpError(f"{self.label}: shifts {shift.min()}..{shift.max()} must be in 0..{MOST_SHIFT}")
 
     def make_shape_compatible_op(self, model) -> NodeProto:
         """The node itself: its body, attached to the model if it is not there yet, is its shape rule."""

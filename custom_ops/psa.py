@@ -7,10 +7,10 @@ from typing import ClassVar
 import numpy as np
 
 from custom_ops.grid_lerp import GridLerp
-from custom_ops.op import Op
+from custom_ops.op import DOUBLE, FLOAT, Op
 
 
-def psa(x, q_w, q_b, v, o_w, o_b, epsilon=1.0, residual=0):
+def psa(x, q_w, q_b, v, o_w, o_b, *, epsilon=1.0, residual=0):
     """x float32 [..., C]; q_w, q_b, v float32 [C, E]; o_w, o_b float32 [C] -> float32 [..., C]:
 
     f_c(x) = o_w[c] * sum_e softmax_e(-(x - q_b[c,e])**2 / (q_w[c,e]**2 + epsilon)) * v[c,e] * x + o_b[c],
@@ -29,6 +29,7 @@ class PSA(Op):
     """Exact PSA, one softmax over the E expansion features per element. Accepts float32 or float64 x."""
 
     inputs = ("x", "q_w", "q_b", "v", "o_w", "o_b")
+    types: ClassVar = {"x": (FLOAT, DOUBLE)} | dict.fromkeys(inputs[1:], (FLOAT,))
     attributes: ClassVar = {"epsilon": 1.0, "residual": 0}
     reference = staticmethod(psa)
     body = """

@@ -6,13 +6,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from custom_ops.op import Op, OpError
+from custom_ops.op import INT8, INT32, Op, OpError
 from custom_ops.rounding import ROUND_BODY, ROUNDINGS, shift_right
 
 INPUTS = ("x", "mult", "bias", "shift")
 
 
-def requant(x, mult, bias, shift, axis=-1, rounding="HALF_EVEN", lo=-128, hi=127):
+def requant(x, mult, bias, shift, *, axis=-1, rounding="HALF_EVEN", lo=-128, hi=127):
     """x int8|int32 [...]; mult, bias, shift (0..31) int32, each [], [1] or [x.shape[axis]] -> int8 [...]."""
 
     def along_axis(parameter):
@@ -26,8 +26,8 @@ def requant(x, mult, bias, shift, axis=-1, rounding="HALF_EVEN", lo=-128, hi=127
 def requant_body(x: str = "x", axis: int = -1, affine: bool = True) -> str:
     """ONNX text: y = Requant of tensor `x` by the tensors mult and bias (if `affine`) and shift along `axis`.
 
-    It reads the attributes rounding, lo and hi, but not axis: ranks must be known for shapes to be inferred, so each
-    axis has a text. The hardware ops that requantize contain it.
+    It reads the attributes rounding, lo and hi, but not axis: shape inference must know the ranks, so each
+    axis has its own text. The hardware ops that requantize contain it.
     """
     parameters = ("mult", "bias", "shift") if affine else ("shift",)
     spread = [f"after = Constant <value_ints = {list(range(axis + 1, 0))}> ()"] if axis < -1 else []
@@ -57,13 +57,14 @@ def requant_body(x: str = "x", axis: int = -1, affine: bool = True) -> str:
 
 
 class Requant(Op):
-    """Per-channel multiply, add, shift, round, clip. ReLU is lo = 0; plain requantization has mult = 1, bias = 0.
+    """Per-channel multiply, add, shift, round, clip. ReLU is lo = 0; mult = 1 where a shift is enough.
 
-    The bodies compute in float64, exactly where it matters: a result within [-128, 127] comes from a numerator below
+    The bodies compute in float64, exactly where it matters: a result within [-128, 127] has a numerator below
     2**39, and float64 holds that and its quotient by 2**31 in full; anything larger is clipped.
     """
 
     inputs = INPUTS
+    types: ClassVar = {"x": (INT8, INT32), "mult": (INT32,), "bias": (INT32,), "shift": (INT32,)}
     attributes: ClassVar = {"axis": -1, "rounding": "HALF_EVEN", "lo": -128, "hi": 127}
     choices: ClassVar = {"rounding": ROUNDINGS}
     reference = staticmethod(requant)

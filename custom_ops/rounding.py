@@ -11,8 +11,8 @@ import numpy as np
 ROUNDINGS = ("HALF_EVEN", "HALF_UP")
 
 # ONNX text: y = round(v) for float or double v; {v} and {y} are tensor names, {half} is 0.5 of v's type.
-# Opset 18 cannot compare strings, so the mode is found by counting: the set {rounding, "HALF_UP"} has one member or
-# two. onnxruntime folds the count when it loads the model, and the branch with it.
+# Opset 18 cannot compare strings, so the mode is found by counting: the set {rounding, "HALF_UP"} has one
+# member or two. onnxruntime folds the count when it loads the model, and the branch with it.
 ROUND_BODY = """
   rounding = Constant <value_string: string = @rounding> ()
   rounding_length = Constant <value_ints = [1]> ()

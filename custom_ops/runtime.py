@@ -21,13 +21,15 @@ from custom_ops.functions import DOMAINS, calls
 from custom_ops.kernels import KERNELS, KernelError, library
 from custom_ops.op import suggestion
 from custom_ops.quant import DOMAINS as QUANT_DOMAINS
+from custom_ops.quant import OP_TYPE as QUANT
 
 log = logging.getLogger(__name__)
 
 # Rewrites that change how float arithmetic rounds; a stage must compute what its graph says.
 REASSOCIATING = [
-    "ConvAddFusion", "ConvBNFusion", "ConvMulFusion", "MatMulBatchNormalizationFusion", "MatMulScaleFusion",
-    "LayerNormFusion", "SimplifiedLayerNormFusion", "GeluFusion", "FastGeluFusion",
+    "ConvAddFusion", "ConvBNFusion", "ConvMulFusion", "MatMul_BatchNormalization_Fusion", "MatMulScaleFusion",
+    "DivMulFusion", "LayerNormFusionL1", "LayerNormFusionL2", "SimplifiedLayerNormFusion", "GeluFusionL1",
+    "GeluFusionL2", "BiasGeluFusion", "QuickGeluFusion", "FastGeluFusion",
 ]  # fmt: skip
 
 ORT_ERRORS = tuple(
@@ -53,17 +55,19 @@ def session(
 ) -> onnxruntime.InferenceSession:
     """A CPU session on a model file, its bytes, or a ModelProto (which is not changed).
 
-    kernels: "auto" takes the compiled kernels where a compiler is at hand, else the function bodies; True insists
-    on the kernels; False is plain onnxruntime. threads: None for all cores. outputs: the tensors to give instead of
-    the graph's outputs; "all" for every tensor that a node of the main graph computes, in graph order.
-    optimize: False runs every node as written. Raises ModelError.
+    kernels: "auto" takes the compiled kernels where a compiler is at hand, else the function bodies; True
+    insists on kernels; False is plain onnxruntime. threads: None for all cores. outputs: the tensors to give
+    instead of the graph's outputs; "all" for every tensor that the main graph computes, in its order. optimize:
+    False runs every node as written. Raises ModelError.
     """
     source = f"{model}" if isinstance(model, Path | str) else "model in memory"
     proto = _load(model, source)
     if outputs is not None:
         proto = expose(proto, outputs, source)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails raises; onnxruntime would print it too
+    # no fusing of Dequantize-op-Quantize into int8 ops that approximate the op
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     if threads is not None:
         if threads < 1:
             raise ModelError(f"{source}: threads={threads} must be at least 1")
@@ -84,10 +88,8 @@ def session(
         raise ModelError(f"{source}: onnxruntime {onnxruntime.__version__} cannot run it: {reason}") from None
 
 
-def expose(
-    model: onnx.ModelProto, outputs: Sequence[str] | Literal["all"], source: str = "model"
-) -> onnx.ModelProto:
-    """A copy of `model` whose graph outputs are the tensors in `outputs`, or with "all" every computed tensor."""
+def expose(model: onnx.ModelProto, outputs: Sequence[str] | Literal["all"], source: str = "model") -> onnx.ModelProto:
+    """A copy of `model` that gives the tensors in `outputs`, or with "all" every computed tensor."""
     computed = [name for node in model.graph.node for name in node.output if name]
     wanted = computed if outputs == "all" else list(outputs)
     copy = onnx.ModelProto()
@@ -100,6 +102,11 @@ def expose(
         # without value info onnxruntime infers the type itself
         copy.graph.output.append(known.get(name, onnx.ValueInfoProto(name=name)))
     return copy
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """The model in a file; ModelError where it is missing, no ONNX, or truncated."""
+    return _load(path, str(path))
 
 
 def _load(model: Path | str | bytes | onnx.ModelProto, source: str) -> onnx.ModelProto:
@@ -127,9 +134,10 @@ def _check_bodies(model: onnx.ModelProto, source: str, registered: bool) -> None
         ours = node.domain in DOMAINS or node.domain in QUANT_DOMAINS
         has_kernel = registered and (node.domain, node.op_type) in KERNELS
         if ours and not has_kernel and (node.domain, node.op_type, node.overload) not in bodies:
-            name = f"{node.domain}.{node.op_type}"
-            reason = f"node '{node.name}' is {name}, which has no function body here"
-            raise ModelError(f"{source}: {reason}; run custom_ops.add_functions on the model")
+            reason = f"node '{node.name}' is {node.domain}.{node.op_type}, which has no function body here"
+            known = node.domain in DOMAINS or node.op_type == QUANT
+            way_out = "run custom_ops.add_functions on the model" if known else "replace it by Quant or standard ops"
+            raise ModelError(f"{source}: {reason}; {way_out}")
 
 
 def _register(options: onnxruntime.SessionOptions, insist: bool) -> bool:

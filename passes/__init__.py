@@ -7,8 +7,8 @@ from qonnx.transformation.base import Transformation
 from passes.affine_to_requant import AffineToRequant
 from passes.annotate import AnnotateDatatypes, InferShapes, RemoveUnused
 from passes.check_accumulators import CheckAccumulators
-from passes.fold_weight_transpose import FoldWeightTranspose
 from passes.fold_to_target import FoldToTarget
+from passes.fold_weight_transpose import FoldWeightTranspose
 from passes.function_to_lut import FunctionToLUT
 from passes.gemm_to_matmul import GemmToMatMul
 from passes.graph import PassRefusal
@@ -29,9 +29,9 @@ from passes.move_quant_up import MoveQuantUp
 from passes.move_squeeze_down import MoveSqueezeDown
 from passes.move_transpose_up import MoveTransposeUp
 from passes.quant_to_qdq import QuantToQDQ
+from passes.require_hardware import RequireHardware
 from passes.require_integer import RequireInteger
 from passes.residual_to_integer import ResidualToInteger
-from passes.require_hardware import RequireHardware
 from passes.size_fifos import SizeFifos
 from passes.tabulate_psa import TabulatePSA
 from passes.transposed_matmul import TransposedMatMul
@@ -95,4 +95,4 @@ def dataflow(target_cycles: int, folding: Mapping[str, Mapping[str, int]] | None
     )
 
 
-__all__ = ["INTEGER", "PassRefusal", "STREAMLINE", "TIDY", "dataflow"]
+__all__ = ["INTEGER", "STREAMLINE", "TIDY", "PassRefusal", "dataflow"]

@@ -6,8 +6,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import onnx
 from onnx import ModelProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.base import Transformation
@@ -35,12 +37,17 @@ class PassRecord:
     seconds: float
 
 
+def logits_scale(model: ModelProto | Path) -> float:
+    """What one unit of a stage's logits is worth: from the metadata of a model or file, 1 where there is none."""
+    proto = model if isinstance(model, ModelProto) else onnx.load(model, load_external_data=False)
+    return float(get_metadata(proto, SCALE) or 1.0)
+
+
 def logits(model: ModelProto, images: np.ndarray) -> np.ndarray:
     """Float64 logits [n, classes] of uint8 images, in plain onnxruntime, multiplied by the model's logits scale."""
-    scale = float(get_metadata(model, SCALE) or 1.0)
     name = model.graph.input[0].name
     out = session(model, kernels=False).run(None, {name: images})[0]
-    return out.reshape(len(images), -1).astype(np.float64) * scale
+    return out.reshape(len(images), -1).astype(np.float64) * logits_scale(model)
 
 
 class CheckedPasses:

@@ -45,7 +45,6 @@ def accumulator_bound(graph: Graph, node: NodeProto) -> np.ndarray:
     total = np.abs(weight.astype(np.int64)).sum(1) * 128
     user = graph.only_consumer(node.output[0], "Requant", "Add")
     if user is not None:
-        bias = graph.constant(user.input[2] if user.op_type == "Requant" else user.input[1])
-        if bias is not None:
-            total = total + np.abs(bias.astype(np.int64)).ravel()
+        biases = [graph.constant(i) for i in (user.input[2:3] if user.op_type == "Requant" else user.input)]
+        total = total + sum(np.abs(bias.astype(np.int64)).ravel() for bias in biases if bias is not None)
     return total

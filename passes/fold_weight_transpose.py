@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from onnx import NodeProto
 
@@ -14,7 +16,7 @@ class FoldWeightTranspose(Rewrite):
     def rewrite(self, graph: Graph, node: NodeProto) -> bool:
         if node.op_type != "Transpose":
             return False
-        permutation = attribute(node, "perm")
+        permutation: Any = attribute(node, "perm")
         folded = graph.map_parameter(node.input[0], lambda v: np.transpose(v, permutation))
         if folded is None:
             return False

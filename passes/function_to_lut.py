@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 import custom_ops
 from custom_ops.runtime import session
@@ -38,8 +38,11 @@ class FunctionToLUT(Rewrite):
         if found is None:
             return False
         nodes, source, unsigned = found
-        channels = graph.shape(node.output[0])[-1]
-        table, boundary = _tabulate(graph, [*nodes, node], source, node, channels, unsigned)
+        shape = graph.shape(source)
+        if graph.shape(node.output[0]) != shape:
+            return False  # a parameter spreads x over more channels or axes
+        channels = shape[-1]
+        table, boundary = _tabulate(graph, [*nodes, node], source, node, shape, unsigned)
         name = node.output[0]
         constant = graph.add_constant(f"{name}_table", table)
         graph.replace([*nodes, node], [helper.make_node(
@@ -63,16 +66,19 @@ def _chain(graph: Graph, quantize: NodeProto) -> tuple[list[NodeProto], str, boo
             continue
         constant = graph.constant(tensor)
         if constant is not None:
-            if constant.size > 1 and constant.size != constant.shape[-1] and not _parameter_of_ours(graph, tensor):
-                return None  # not one value per channel
+            if not _per_channel(constant) and not _parameter_of_ours(graph, tensor):
+                return None
             continue
         node = graph.producer(tensor)
         if node is None or not _elementwise(graph, node):
             return None
         found[tensor] = node
         if node.op_type == "DequantizeLinear":
-            if graph.constant(node.input[0]) is None:
+            parameter = graph.constant(node.input[0])
+            if parameter is None:
                 sources.add((node.input[0], False))
+            elif not _per_channel(parameter):
+                return None
         elif _casts_pixels(graph, node):
             sources.add((node.input[0], True))
         else:
@@ -81,6 +87,11 @@ def _chain(graph: Graph, quantize: NodeProto) -> tuple[list[NodeProto], str, boo
         return None
     (source, unsigned), order = sources.pop(), {o: i for i, n in enumerate(graph.proto.node) for o in n.output}
     return [found[t] for t in sorted(found, key=order.__getitem__)], source, unsigned
+
+
+def _per_channel(constant: np.ndarray) -> bool:
+    """One value, or one per channel along the last axis."""
+    return constant.size == 1 or constant.size == constant.shape[-1]
 
 
 def _parameter_of_ours(graph: Graph, tensor: str) -> bool:
@@ -101,22 +112,23 @@ def _casts_pixels(graph: Graph, node: NodeProto) -> bool:
     return node.op_type == "Cast" and kinds.get(node.input[0]) == TensorProto.UINT8
 
 
-def _tabulate(graph: Graph, nodes: list[NodeProto], source: str, quantize: NodeProto, channels: int,
+def _tabulate(graph: Graph, nodes: list[NodeProto], source: str, quantize: NodeProto, shape: list[int],
               unsigned: bool) -> tuple[np.ndarray, int]:  # fmt: skip
     """(int8 [C, 256], number of entries on a rounding boundary), from onnxruntime running `nodes` on every code."""
     kind = TensorProto.UINT8 if unsigned else TensorProto.INT8
-    used = {i for n in nodes for i in n.input}
+    constants = {i: c for n in nodes for i in n.input if (c := graph.constant(i)) is not None}
+    channels, feed_shape = shape[-1], [1] * (len(shape) - 2) + [CODES, shape[-1]]
     inside = helper.make_graph(
-        nodes, "function", [helper.make_tensor_value_info(source, kind, [CODES, channels])],
-        [helper.make_tensor_value_info(quantize.output[0], TensorProto.INT8, [CODES, channels]),
-         helper.make_tensor_value_info(quantize.input[0], TensorProto.FLOAT, [CODES, channels])],
-        [i for i in graph.proto.initializer if i.name in used],
+        nodes, "function", [helper.make_tensor_value_info(source, kind, feed_shape)],
+        [helper.make_tensor_value_info(quantize.output[0], TensorProto.INT8, feed_shape),
+         helper.make_tensor_value_info(quantize.input[0], TensorProto.FLOAT, feed_shape)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )  # fmt: skip
     model = helper.make_model(inside, opset_imports=graph.model.model.opset_import, ir_version=graph.model.model.ir_version)
     codes = np.arange(CODES, dtype=np.uint8) if unsigned else np.arange(-128, 128).astype(np.int8)
-    feed = np.repeat(codes[:, None], channels, 1)
+    feed = np.repeat(codes[:, None], channels, 1).reshape(feed_shape)
     table, exact = session(custom_ops.add_functions(model), kernels=False).run(None, {source: feed})
     steps = exact.astype(np.float64) / output_scale(graph, quantize)
     near = np.abs(np.abs(steps - np.floor(steps)) - 0.5) < BOUNDARY
     inside_range = (steps > -128.5) & (steps < 127.5)
-    return np.ascontiguousarray(table.T), int((near & inside_range).sum())
+    return np.ascontiguousarray(table.reshape(CODES, channels).T), int((near & inside_range).sum())

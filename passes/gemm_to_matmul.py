@@ -22,7 +22,7 @@ class GemmToMatMul(Rewrite):
             if transposed is None:
                 return False
             weight = transposed
-            node = next(n for n in graph.proto.node if n.output[0] == node.output[0])
+            node = graph.current(node)
         has_bias = len(node.input) > 2
         product = graph.new_name(f"{node.name}_matmul") if has_bias else node.output[0]
         new = [helper.make_node("MatMul", [node.input[0], weight], [product], name=product)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
@@ -45,6 +45,10 @@ class Graph:
         """The node that makes `tensor`, if it is one of `op_types` (any if none is given)."""
         node = self._producers.get(tensor)
         return node if node is not None and (not op_types or node.op_type in op_types) else None
+
+    def current(self, node: NodeProto) -> NodeProto:
+        """`node` as it stands in the graph after an edit, found by what it makes."""
+        return self._producers[node.output[0]]
 
     def consumers(self, tensor: str) -> list[NodeProto]:
         return self._consumers.get(tensor, [])
@@ -101,16 +105,20 @@ class Graph:
     def add_constant(self, wanted: str, value: np.ndarray) -> str:
         """A new initializer; returns its name."""
         name = self.new_name(wanted)
-        self.proto.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.proto.initializer.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         self._constants[name] = self.proto.initializer[-1]
         return name
 
-    def replace(self, old: Iterable[NodeProto], new: Iterable[NodeProto]) -> None:
-        """Put `new` where the last of `old` stands, and take out `old`."""
-        going = [id(n) for n in old]
-        nodes = list(self.proto.node)
-        last = max(i for i, n in enumerate(nodes) if id(n) in going)
-        kept = nodes[: last + 1] + list(new) + nodes[last + 1 :]
+    def replace(self, old: Iterable[NodeProto], new: Sequence[NodeProto]) -> None:
+        """Put `new` where the last of `old` stands, and take out those of `old` whose results `new` gives.
+
+        The others stay for their other readers; `drop_unused` takes them out where there are none.
+        """
+        made = {o for n in new for o in n.output}
+        nodes, ids = list(self.proto.node), {id(n) for n in old}
+        last = max(i for i, n in enumerate(nodes) if id(n) in ids)
+        going = {id(n) for n in nodes if id(n) in ids and made.intersection(n.output)}
+        kept = [*nodes[: last + 1], *new, *nodes[last + 1 :]]
         kept = [n for n in kept if id(n) not in going]
         copies = [NodeProto.FromString(n.SerializeToString()) for n in kept]
         del self.proto.node[:]
@@ -123,19 +131,21 @@ class Graph:
             node.input[:] = [new if i == old else i for i in node.input]
         self.reindex()
 
-    def map_parameter(self, tensor: str, change: Callable[[np.ndarray], np.ndarray]) -> str | None:
+    def map_parameter(self, tensor: str, change: Callable[[np.ndarray], np.ndarray], rank: int | None = None) -> str | None:
         """The constant `tensor`, or Quant of constants, with its values and scale changed; None where it is neither.
 
-        `change` gets arrays that are not scalar; the name of the new tensor is returned, a new Quant is appended in place.
+        `change` gets arrays of as many axes as the constant has (`rank`, if given; else None is returned), of a Quant only
+        those that are not scalar; the name of the new tensor is returned, a new Quant is appended in place.
         """
         value = self.constant(tensor)
-        if value is not None:
-            return self.add_constant(tensor, change(value))
-        node = self.producer(tensor, "Quant")
-        values = [self.constant(i) for i in node.input] if node is not None else []
-        if node is None or any(v is None for v in values):
+        node = self.producer(tensor, "Quant") if value is None else None
+        values = [self.constant(i) for i in node.input] if node is not None else [value]
+        if any(v is None for v in values) or rank not in (None, values[0].ndim):  # type: ignore[union-attr]
             return None
-        names = [i if v is None or v.size == 1 else self.add_constant(i, change(v))
+        if node is None:
+            return self.add_constant(tensor, change(value))  # type: ignore[arg-type]
+        axes = values[0].ndim  # type: ignore[union-attr]
+        names = [i if v is None or v.size == 1 else self.add_constant(i, change(v.reshape((1,) * (axes - v.ndim) + v.shape)))
                  for i, v in zip(node.input, values, strict=True)]  # fmt: skip
         copy = NodeProto.FromString(node.SerializeToString())
         copy.input[:] = names
@@ -210,5 +220,5 @@ def log2_exact(value: np.ndarray | float, what: str) -> np.ndarray:
     mantissa, exponent = np.frexp(np.asarray(value, np.float64))
     if not np.all(mantissa == 0.5):
         bad = np.asarray(value, np.float64)[mantissa != 0.5].ravel()[0]
-        raise PassRefusal(f"{what}: {bad!r} is no power of two; train with power-of-two scales")
+        raise PassRefusal(f"{what}: {bad.item()!r} is no power of two; train with power-of-two scales")
     return exponent - 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from onnx import NodeProto, helper
 
@@ -18,6 +20,7 @@ class InferMatVec(Rewrite):
         weight = graph.constant(node.input[1])
         if weight is None:
             return False
+        refuse_zero_points(node)
         user = graph.only_consumer(node.output[0], "Requant", "Add")
         if user is None or (user.op_type == "Requant" and attribute(user, "axis", -1) != -1):
             raise PassRefusal(f"{node.name}: a linear layer along channels needs a Requant or a bias behind it")
@@ -30,10 +33,16 @@ class InferMatVec(Rewrite):
             if bias is None:
                 raise PassRefusal(f"{node.name}: its bias is no constant")
             inputs, options = [graph.add_constant(f"{user.output[0]}_bias", spread(bias, rows))], {}
-        name = graph.new_name(f"{user.output[0]}_matvec") if user.op_type == "Add" else user.name
+        name = user.output[0] if user.op_type == "Add" else user.name
         graph.replace([node, user], [helper.make_node("MatVec", [node.input[0], matrix, *inputs], list(user.output), name=name,
                                                       domain=HW_DOMAIN, **options)])  # fmt: skip
         return True
+
+
+def refuse_zero_points(product: NodeProto) -> None:
+    """Raises PassRefusal for a MatMulInteger with zero points, which the units do not have."""
+    if any(product.input[2:]):
+        raise PassRefusal(f"{product.name}: a product with zero points; the integer contract has zero points of 0 only")
 
 
 def spread(values: np.ndarray, count: int) -> np.ndarray:
@@ -41,19 +50,19 @@ def spread(values: np.ndarray, count: int) -> np.ndarray:
     return np.broadcast_to(values.ravel(), (count,)).astype(np.int32)
 
 
-def requant_inputs(graph: Graph, requant: NodeProto, channels: int) -> tuple[list[str], dict[str, object]]:
+def requant_inputs(graph: Graph, requant: NodeProto, channels: int) -> tuple[list[str], dict[str, Any]]:
     """([bias, shift] as int32 [channels] initializers, attributes) of a Requant without a multiplier."""
     mult, bias, shift = (graph.constant(i) for i in requant.input[1:4])
     if mult is None or bias is None or shift is None:
         raise PassRefusal(f"{requant.name}: its parameters are no constants")
     if np.any(mult != 1):
-        raise PassRefusal(f"{requant.name}: a multiplier of {mult.max()} on a raw accumulator; the matrix units only shift, "
+        raise PassRefusal(f"{requant.name}: a multiplier of {mult[mult != 1].ravel()[0]} on a raw accumulator; the matrix units only shift, "
                           "train with power-of-two scales")  # fmt: skip
     names = [graph.add_constant(f"{requant.output[0]}_{role}", spread(value, channels))
              for role, value in (("bias", bias), ("shift", shift))]  # fmt: skip
     return names, requant_options(requant)
 
 
-def requant_options(requant: NodeProto) -> dict[str, object]:
+def requant_options(requant: NodeProto) -> dict[str, Any]:
     """The attributes that a Requant hands on to a hardware node."""
     return {name: attribute(requant, name, default) for name, default in (("rounding", "HALF_EVEN"), ("lo", -128), ("hi", 127))}

@@ -18,10 +18,10 @@ class InferPatches(Rewrite):
         split = graph.producer(transpose.input[0], "Reshape") if transpose is not None else None
         if split is None or transpose is None or attribute(transpose, "perm") != [0, 1, 3, 2, 4, 5]:
             return False
-        _, height, width, features = graph.shape(split.input[0])
-        parts, tokens = graph.shape(split.output[0])[1:], graph.shape(node.output[0])[1:]
-        if len(parts) != 5 or parts[1] != parts[3]:
+        image, parts, tokens = (graph.shape(t)[1:] for t in (split.input[0], split.output[0], node.output[0]))
+        if len(image) != 3 or len(parts) != 5 or parts[1] != parts[3]:
             return False
+        height, width, features = image
         size = parts[1]
         expected = [height // size, size, width // size, size, features]
         if parts != expected or tokens != [parts[0] * parts[2], size * size * features]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from onnx import NodeProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 from custom_ops import HW_DOMAIN
 from passes.graph import Graph, PassRefusal, Rewrite, log2_exact
@@ -15,12 +15,14 @@ class InferResidualAdd(Rewrite):
 
     def rewrite(self, graph: Graph, node: NodeProto) -> bool:
         add = graph.producer(node.input[0], "Add") if node.op_type == "Requant" else None
-        terms = [_term(graph, i) for i in add.input] if add is not None else []
-        if add is None or len(terms) != 2 or terms[0] is None or terms[1] is None:
+        if add is None:
+            return False
+        terms = [t for t in (_term(graph, i) for i in add.input) if t is not None]
+        if len(terms) != 2:
             return False
         mult, bias, shift = (graph.constant(i) for i in node.input[1:4])
-        if mult is None or bias is None or shift is None or shift.size != 1 or np.any(bias != 0):
-            raise PassRefusal(f"{node.name}: a residual sum needs one constant shift and no bias")
+        if mult is None or bias is None or shift is None or shift.size != 1 or np.any(mult != mult.ravel()[0]) or np.any(bias != 0):
+            raise PassRefusal(f"{node.name}: a residual sum needs one constant shift, one multiplier and no bias")
         extra = int(log2_exact(mult, f"{node.name}: multiplier").ravel()[0])
         (a, a_shift), (b, b_shift) = terms
         graph.replace([add, node], [helper.make_node(
@@ -39,4 +41,4 @@ def _term(graph: Graph, tensor: str) -> tuple[str, int] | None:
             return None
         left, tensor = int(log2_exact(factor, product.name).ravel()[0]), product.input[0]
     cast = graph.producer(tensor, "Cast")
-    return None if cast is None else (cast.input[0], left)
+    return None if cast is None or graph.element_type(cast.input[0]) != TensorProto.INT8 else (cast.input[0], left)

@@ -6,7 +6,7 @@ from onnx import NodeProto, helper
 
 from custom_ops import HW_DOMAIN
 from passes.graph import Graph, PassRefusal, Rewrite, attribute
-from passes.infer_mat_vec import requant_inputs
+from passes.infer_mat_vec import refuse_zero_points, requant_inputs
 
 
 class InferTokenMix(Rewrite):
@@ -16,6 +16,7 @@ class InferTokenMix(Rewrite):
         weight = graph.constant(node.input[0]) if node.op_type == "MatMulInteger" else None
         if weight is None:
             return False
+        refuse_zero_points(node)
         user = graph.only_consumer(node.output[0], "Requant")
         if user is None or attribute(user, "axis", -1) != -2:
             raise PassRefusal(f"{node.name}: a linear layer along tokens needs a Requant along tokens (axis -2) behind it")

@@ -7,7 +7,14 @@ from onnx import NodeProto, helper
 
 from passes.graph import Graph, PassRefusal, Rewrite
 from passes.quantized import (
-    Quantized, activation, bias_codes, make_requant, output_scale, parameter, scalar_if_equal, shift_for,
+    Quantized,
+    activation,
+    bias_codes,
+    make_requant,
+    output_scale,
+    parameter,
+    scalar_if_equal,
+    shift_for,
 )  # fmt: skip
 
 
@@ -33,14 +40,17 @@ class MatMulToInteger(Rewrite):
         check_axis(weight, 0 if on_left else 1, name)
         scale = np.broadcast_to(x.scale.ravel() * weight.scale.ravel(), (channels,))
         mult, shift = shift_for(scale, output_scale(graph, node), name)
-        codes = bias_codes(bias, scale, channels, name)
+        codes = bias_codes(bias, scale, channels, name, axis=-2 if on_left else -1).astype(np.int64) * mult
+        if np.abs(codes).max() >= 2**31:
+            largest = codes[np.abs(codes).argmax()]
+            raise PassRefusal(f"{name}: a bias of {largest} after its multiplier, beyond int32; train with smaller biases")
         accumulator = graph.new_name(f"{name}_accumulator")
         matrix = graph.add_constant(f"{name}_weight_int8", weight.value)
         operands = [matrix, x.tensor] if on_left else [x.tensor, matrix]
         chain = [*linear, *([relu] if relu is not None else []), node]
         graph.replace(chain, [
             helper.make_node("MatMulInteger", operands, [accumulator], name=f"{name}_matmul"),
-            make_requant(graph, accumulator, name, name, scalar_if_equal(mult), codes * mult, shift,
+            make_requant(graph, accumulator, name, name, scalar_if_equal(mult), codes, shift,
                          axis=-2 if on_left else -1, lo=0 if relu is not None else -128),
         ])  # fmt: skip
         return True

@@ -22,6 +22,8 @@ class MeanToInteger(Rewrite):
         if axes is None or axes.size != 1:
             raise PassRefusal(f"{name}: the mean must run over one constant axis")
         tokens = graph.shape(x.tensor)[int(axes.ravel()[0])]
+        if tokens == 0:
+            raise PassRefusal(f"{name}: the mean runs over axis {int(axes.ravel()[0])}, whose size is unknown")
         mult, shift = shift_for(x.scale / tokens, output_scale(graph, node), f"{name}: mean of {tokens}")
         wide, total = graph.new_name(f"{name}_wide"), graph.new_name(f"{name}_sum")
         graph.replace([mean, node], [

@@ -15,7 +15,8 @@ class MoveDequantizeDown(Rewrite):
         if node.op_type not in LAYOUT:
             return False
         dequantize = graph.producer(node.input[0], "DequantizeLinear")
-        if dequantize is None or graph.constant(dequantize.input[0]) is not None:
+        scale = graph.constant(dequantize.input[1]) if dequantize is not None else None
+        if dequantize is None or scale is None or scale.size != 1 or graph.constant(dequantize.input[0]) is not None:
             return False
         integer = graph.new_name(f"{node.name}_int")
         layout = helper.make_node(node.op_type, [dequantize.input[0], *node.input[1:]], [integer], name=node.name)

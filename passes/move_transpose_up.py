@@ -28,12 +28,11 @@ class MoveTransposeUp(Rewrite):
             if scale is None or scale.size != 1 or graph.constant(source.input[0]) is not None:
                 return False
         if source.op_type == "Add":
-            column = graph.map_parameter(source.input[1], _as_column)
+            column = graph.map_parameter(source.input[1], _as_column, rank=1)
             if column is None:
                 return False
             moved[1] = column
-            source, node = graph.producer(source.output[0]), graph.producer(node.output[0])
-            assert source is not None and node is not None
+            source, node = graph.current(source), graph.current(node)
         swapped = graph.new_name(f"{source.name}_transposed")
         moved[0] = swapped
         first = helper.make_node("Transpose", [source.input[0]], [swapped], name=swapped, perm=SWAP)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from onnx import NodeProto, helper
 
@@ -21,7 +23,10 @@ class QuantToQDQ(Rewrite):
         if scale is None or zero is None or bits is None:
             raise PassRefusal(f"{node.name}: scale, zero point and bit width must be constants")
         if np.any(zero != 0):
-            raise PassRefusal(f"{node.name}: zero point {zero.ravel()[0]:g}; the integer contract has zero points of 0 only")
+            raise PassRefusal(f"{node.name}: zero point {zero[zero != 0].ravel()[0]:g}; the integer contract has zero points of 0 only")
+        rounding = str(attribute(node, "rounding_mode", "ROUND"))
+        if rounding.upper() not in ("ROUND", "HALF_EVEN"):
+            raise PassRefusal(f"{node.name}: rounding {rounding}; supported is ROUND, ties to even")
         signed, narrow = bool(attribute(node, "signed", 1)), bool(attribute(node, "narrow", 1))
         width = int(bits.ravel()[0])
         value = graph.constant(node.input[0])
@@ -56,5 +61,5 @@ class QuantToQDQ(Rewrite):
             raise PassRefusal(f"{node.name}: a scale of shape {list(scale.shape)}; supported is one per tensor or per channel")
         name = graph.add_constant(f"{node.output[0]}_int", codes.astype(kind))
         step = graph.add_constant(f"{node.output[0]}_step", scale.reshape(-1 if axes else ()).astype(np.float32))
-        axis = {"axis": axes[0] + value.ndim - scale.ndim} if axes else {}
+        axis: dict[str, Any] = {"axis": axes[0] + value.ndim - scale.ndim} if axes else {}
         graph.replace([node], [helper.make_node("DequantizeLinear", [name, step], list(node.output), name=node.name, **axis)])

@@ -64,10 +64,13 @@ def shift_for(accumulator_scale: np.ndarray, scale: np.ndarray, what: str) -> tu
     return (2 ** np.maximum(-exponent, 0)).astype(np.int32), np.maximum(exponent, 0).astype(np.int32)
 
 
-def bias_codes(bias: Quantized | None, accumulator_scale: np.ndarray, channels: int, what: str) -> np.ndarray:
-    """int32 [channels]: the bias at the accumulator's scale."""
+def bias_codes(bias: Quantized | None, accumulator_scale: np.ndarray, channels: int, what: str, *, axis: int = -1) -> np.ndarray:
+    """int32 [channels]: the bias at the accumulator's scale, whose channels run along `axis`."""
     if bias is None or bias.value is None:
         return np.zeros(channels, np.int32)
+    wanted = (channels,) + (1,) * (-1 - axis)
+    if bias.value.size != 1 and (bias.value.size != channels or bias.value.shape[-len(wanted) :] != wanted):
+        raise PassRefusal(f"{what}: a bias of shape {list(bias.value.shape)}; supported is one per output channel, {list(wanted)}")
     if not np.array_equal(np.broadcast_to(bias.scale.ravel(), (channels,)), np.broadcast_to(accumulator_scale, (channels,))):
         raise PassRefusal(f"{what}: the bias has another scale than the accumulator; quantize it with input scale x weight scale")
     return np.broadcast_to(bias.value.ravel(), (channels,)).astype(np.int32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.base import Transformation
 
@@ -15,7 +16,7 @@ PURE_RENAMING = ("Squeeze", "Reshape", "Identity")  # allowed behind the last ha
 
 
 class RequireHardware(Transformation):
-    """Refuses the first node without a hardware form; makes node names into identifiers."""
+    """Refuses the first node without a hardware form; names the others `<what>_<op>`, such as blocks_0_fc1_mat_vec."""
 
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
         graph = Graph(model)
@@ -24,5 +25,12 @@ class RequireHardware(Transformation):
             if node.domain != HW_DOMAIN and not at_end:
                 raise PassRefusal(f"{node.op_type} {node.name}: no hardware node computes it here; the streaming accelerator takes "
                                   "patches, tables, linear layers, affines, residual sums and a mean over tokens")  # fmt: skip
-            node.name = IDENTIFIER.sub("_", node.name)
+            node.name = _named(node)
         return model, False
+
+
+def _named(node: NodeProto) -> str:
+    """An identifier that ends in the op's stem, so that it is no keyword of a hardware language."""
+    stem = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", node.op_type).lower()
+    name = IDENTIFIER.sub("_", node.name)
+    return name if name.endswith(stem) else f"{name}_{stem}"

@@ -46,7 +46,10 @@ class RequireInteger(Transformation):
                     return f"{where}: float weights without a quantizer ({tensor}); train it quantized (`quantized_training` in the recipe)"
             return f"{where}: an input has no quantizer before it, or its result none behind it; put one there"
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            around = graph.producer(node.input[0]) if node.op_type == "QuantizeLinear" else next(iter(graph.consumers(node.output[0])), None)
+            users = [graph.producer(node.input[0])] if node.op_type == "QuantizeLinear" else graph.consumers(node.output[0])
+            around = next(iter(users), None)
+            if around is not None and around.op_type == "MatMul":
+                return RequireInteger._reason(graph, around)
             other = f"{around.op_type} {around.name or around.output[0]}" if around is not None else "the graph's end"
             return f"{other}: no integer form for it at {where}; supported: {SUPPORTED}"
         kinds = ", ".join(_kind(graph, i) for i in node.input if i)

@@ -21,11 +21,10 @@ class TransposedMatMul(Rewrite):
         inner = graph.producer(product.input[0], "Transpose")
         if inner is None or attribute(inner, "perm") != SWAP:
             return False
-        weight = graph.map_parameter(product.input[1], np.transpose)
+        weight = graph.map_parameter(product.input[1], np.transpose, rank=2)
         if weight is None:
             return False
-        node, product = graph.producer(node.output[0]), graph.producer(product.output[0])
-        assert node is not None and product is not None
+        node, product = graph.current(node), graph.current(product)
         left = helper.make_node("MatMul", [weight, inner.input[0]], list(node.output), name=product.name)
         graph.replace([product, node], [left])
         return True

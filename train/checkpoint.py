@@ -25,7 +25,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
         torch.save({"format": FORMAT} | content, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def load(path: Path | str) -> dict[str, Any]:

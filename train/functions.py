@@ -5,6 +5,8 @@ Singh & Bazargan, "Compressing Neural Networks Using Learnable 1-D Non-Linear Fu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -98,10 +100,10 @@ class BSpline(nn.Module):
         return lerp(self.knots, x, self.bound)
 
 
-def _symbolic(op: str, inputs: tuple[Tensor, ...], attributes: dict[str, float | int]) -> Tensor:
+def _symbolic(op: str, inputs: tuple[Tensor, ...], attributes: Mapping[str, float | int]) -> Tensor:
     """One node of our domain in the exported graph."""
     x = inputs[0]
-    return torch.onnx.ops.symbolic(f"psaflow::{op}", inputs, attrs=attributes, dtype=x.dtype, shape=x.shape, version=OPSET_VERSION)
+    return torch.onnx.ops.symbolic(f"psaflow::{op}", inputs, attrs=dict(attributes), dtype=x.dtype, shape=x.shape, version=OPSET_VERSION)
 
 
 def activation(name: str, channels: int, *, grid: int = 64, expansion: int = 8, bound: float = 4.0) -> nn.Module:

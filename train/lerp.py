@@ -40,12 +40,12 @@ def _library() -> ctypes.CDLL | None:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=cache, suffix=".so", delete=False) as temporary:
             pass
-        built = subprocess.run([compiler, *FLAGS, str(SOURCE), "-o", temporary.name], capture_output=True, text=True)
+        built = subprocess.run([compiler, *FLAGS, str(SOURCE), "-o", temporary.name], capture_output=True, text=True, check=False)
         if built.returncode:
             Path(temporary.name).unlink()
             log.warning("lerp: %s failed, using plain PyTorch: %s", compiler, built.stderr.strip().splitlines()[:1])
             return None
-        os.replace(temporary.name, target)
+        Path(temporary.name).replace(target)
     return ctypes.CDLL(str(target))
 
 
@@ -115,12 +115,12 @@ def _(table: Tensor, x: Tensor, grad: Tensor, bound: float) -> tuple[Tensor, Ten
     return table.new_empty(table.shape), torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
-def _setup(ctx, inputs, output) -> None:  # noqa: ANN001  (autograd's own types)
+def _setup(ctx, inputs, output) -> None:
     table, x, ctx.bound = inputs
     ctx.save_for_backward(table, x)
 
 
-def _backward(ctx, grad):  # noqa: ANN001, ANN202
+def _backward(ctx, grad):
     table, x = ctx.saved_tensors
     grad_table, grad_x = _lerp_backward(table, x, grad, ctx.bound)
     return grad_table, grad_x, None

@@ -109,7 +109,7 @@ def run_stage(stage: Stage, recipe: Recipe, data: Cifar10, folder: Path, *, resu
     last = folder / f"last_{stage.name}.pt"
     if resume and last.exists():
         state = checkpoint.load(last)
-        if state["recipe"] != recipe.model_dump():
+        if _relevant(state["recipe"], stage.name) != _relevant(recipe.model_dump(), stage.name):
             raise TrainingError(f"{last}: belongs to another recipe; train into another folder or without --resume")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -146,6 +146,11 @@ def run_stage(stage: Stage, recipe: Recipe, data: Cifar10, folder: Path, *, resu
         log.info("%s %s epoch %d/%d: loss %.4f, top-1 %.2f %%, %.0f s", recipe.name, stage.name, epoch + 1, config.epochs, mean,
                  top1, rows[-1]["seconds"])  # fmt: skip
     return rows
+
+
+def _relevant(recipe: dict, stage: str) -> dict:
+    """What of a recipe decides the outcome of a stage: everything, but for the float stage not what follows it."""
+    return {k: v for k, v in recipe.items() if not (stage == "float" and k == "quantized_training")}
 
 
 def write_csv(path: Path, rows: list[dict[str, float]]) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import torch
 from brevitas.nn import QuantIdentity, QuantLinear
 from torch import Tensor, nn
 
 from train.augment import augment
-from train.functions import LerpPSA
 from train.quantizers import ActivationQuant, BiasQuant, ClassifierWeightQuant, QuantAffine, WeightQuant, plain
 from train.resmlp import AbsorbedResMLP, Affine, Architecture, Normalise, patches
 
@@ -47,7 +44,7 @@ class QuantBlock(nn.Module):
         self.fc2 = _linear(a.hidden, a.embed)
         self.channel_sum = _quantizer()
 
-    def forward(self, x):  # noqa: ANN001, ANN201  (QuantTensor in training, Tensor under export)
+    def forward(self, x):
         mixed = self.token_linear(self.token_in(x).transpose(1, 2)).transpose(1, 2)
         x = self.token_sum(plain(x) + plain(self.token_out(mixed)))
         hidden = self.act1_quant(self.act1(self.channel_in(plain(x)))) if self.learns_functions else x
@@ -103,13 +100,7 @@ def quantization_summary(model: QuantResMLP) -> dict[str, float]:
     """Scale of each activation quantizer by module name (a power of two each)."""
     scales = {}
     for name, module in model.named_modules():
-        proxies = (getattr(module, "act_quant", None), getattr(module, "output_quant", None))
-        for proxy in itertools.filterfalse(lambda p: p is None, proxies):
-            if getattr(proxy, "is_quant_enabled", False):
-                scales[name] = float(proxy.scale())
+        for proxy in (getattr(module, "act_quant", None), getattr(module, "output_quant", None)):
+            if proxy is not None and getattr(proxy, "is_quant_enabled", False):
+                scales[name] = float(proxy.scale().detach())
     return scales
-
-
-def interpolated_functions(model: nn.Module) -> dict[str, LerpPSA]:
-    """The LERP-PSA modules by name, for plots."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, LerpPSA)}

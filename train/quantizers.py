@@ -60,14 +60,14 @@ class QuantAffine(QuantWeightBiasInputOutputLayer, Affine):  # type: ignore[misc
 
     @property
     def out_channels(self) -> int:
-        return self.weight.numel()
+        return int(self.weight.numel())  # type: ignore[operator]
 
     @property
     def channelwise_separable(self) -> bool:
         return True
 
-    def forward(self, x):  # noqa: ANN001, ANN201  (QuantTensor in training, Tensor under export)
+    def forward(self, x):
         return self.forward_impl(x)
 
-    def inner_forward_impl(self, x, quant_weight, quant_bias):  # noqa: ANN001, ANN201
+    def inner_forward_impl(self, x, quant_weight, quant_bias):
         return plain(x) * plain(quant_weight) + plain(quant_bias)

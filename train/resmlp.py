@@ -8,6 +8,7 @@ pixels uint8 [N, H, W, 3], tokens float [N, T, C], logits float [N, classes].
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -173,10 +174,10 @@ class AbsorbedResMLP(nn.Module):
         return self.head(x.mean(1))
 
 
-def _set(affine: nn.Module, weight: Tensor, bias: Tensor) -> None:
+def _set(affine: Affine | nn.Linear, weight: Tensor, bias: Tensor) -> None:
     """Copy into an Affine's or Linear's `weight` and `bias`."""
-    affine.weight.copy_(weight)  # type: ignore[operator, union-attr]
-    affine.bias.copy_(bias)  # type: ignore[operator, union-attr]
+    affine.weight.copy_(weight)
+    affine.bias.copy_(bias)
 
 
 @torch.no_grad()
@@ -184,12 +185,13 @@ def absorb(model: ResMLP) -> AbsorbedResMLP:
     """BatchNorms and branch scales into their neighbours; the result computes what `model` computes in evaluation."""
     out = AbsorbedResMLP(model.architecture).to(model.head.weight.device)
     out.embed.load_state_dict(model.embed.state_dict())
-    for source, target in zip(model.blocks, out.blocks, strict=True):
+    for block, absorbed in zip(model.blocks, out.blocks, strict=True):
+        source, target = cast(Block, block), cast(AbsorbedBlock, absorbed)
         _set(target.token_in, *source.token_norm.as_affine())
         target.token_linear.load_state_dict(source.token_linear.state_dict())
         target.token_out.load_state_dict(source.token_scale.state_dict())
         weight, bias = source.channel_norm.as_affine()
-        if model.architecture.learns_functions:
+        if isinstance(target.channel_in, Affine):
             _set(target.channel_in, weight, bias)
             target.fc1.load_state_dict(source.fc1.state_dict())
         else:

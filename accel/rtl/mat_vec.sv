@@ -2,7 +2,7 @@
 // int32 accumulator with REQUANT = 0. SIMD columns in a beat, PE rows out a beat.
 // Timing: a row of K takes (M/PE) * (K/SIMD) cycles and rows follow each other without a bubble
 // (the next row is collected while this one is computed); latency from the last beat of a row to
-// its first output beat: K/SIMD + TREE + 11, TREE = (ceil(log2(SIMD)) + 1) / 2.
+// its first output beat: K/SIMD + TREE + 9, TREE = (ceil(log2(SIMD)) + 1) / 2; 3 less for int32.
 // Memory: WEIGHT_FILE (M/PE)*(K/SIMD) words, word f*(K/SIMD) + j holds lane p*SIMD + s =
 // weight[f*PE+p][j*SIMD+s]; PARAM_FILE M/PE words, lane p = {shift - SHIFT_BASE, bias} of row
 // f*PE+p; two rows of activations.

@@ -51,7 +51,7 @@ module token_mean #(
   end
 
   // One register, then the read-modify-write.
-  (* ram_style = "distributed", no_rw_check *)logic [PE*SUM_BITS-1:0] mem[FOLDS];
+  (* ram_style = "distributed" *)logic [PE*SUM_BITS-1:0] mem[FOLDS];
   logic [PE*SUM_BITS-1:0] word, sums;
   logic [PE*8-1:0] x_q, results;
   logic [FOLD_BITS-1:0] address_q;

@@ -1,7 +1,7 @@
 // y[u][c] = requant(sum_t weight[u][t] * x[t][c] + bias[u], shift[u]), int8; PE channels in a
 // beat, in and out; SIMD tokens of a channel are multiplied a cycle.
 // Timing: an image takes (U*C/PE) * (T/SIMD) cycles, and the next image is collected meanwhile;
-// latency from its last beat to the first output beat: T/SIMD + TREE + 11,
+// latency from its last beat to the first output beat: T/SIMD + TREE + 9,
 // TREE = (ceil(log2(SIMD)) + 1) / 2. Outputs: token u outer, channel inner.
 // Memory: two images in SIMD banks of PE bytes, token t in bank t % SIMD at address
 // (t / SIMD)*(C/PE) + channel fold; WEIGHT_FILE U*(T/SIMD) words, word u*(T/SIMD) + j holds lane

@@ -1,1 +1,1 @@
-"""From emitted SystemVerilog to a bitstream: ECP5 with open tools (ecp5.py, on the netlists of netlist.py)."""
+"""Emitted SystemVerilog to bitstream: ECP5 with open tools (ecp5.py, on the netlists of netlist.py)."""

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 import logging
-import re
 import shutil
 import tempfile
 import time
@@ -76,7 +75,7 @@ class Figures:
     dsp: Usage
     bram: Usage
     io: Usage
-    critical_path: tuple[str, ...]  # nets of the slowest register-to-register path
+    critical_path: tuple[str, ...]  # cells of the slowest register-to-register path
     modules: dict[str, Cells]  # mapped cells of each module before stitching
     seconds: dict[str, float] = field(default_factory=dict)  # wall clock of each stage
     tools: dict[str, str] = field(default_factory=dict)  # versions
@@ -98,9 +97,9 @@ def bitstream(
 ) -> Figures:
     """Make `out`/psaflow.bit of the design in the folder `rtl`, with pins of nextpnr's choice.
 
-    `out` also gets psaflow.config, netlist.json, report.json (nextpnr's), figures.json and the logs; it appears, or
-    replaces an older one, only when all of it is there. After a failure the logs and the report lie in
-    `out`-failed. speed: grade 6 (slowest) to 8. mhz: the clock to reach. options: more of nextpnr's.
+    `out` also gets psaflow.config, netlist.json, report.json (nextpnr's), figures.json and the logs; it
+    appears, or replaces an older one, only when all of it is there. After a failure the logs and the report
+    lie in `out`-failed. speed: grade 6 (slowest) to 8. mhz: the clock to reach. options: more of nextpnr's.
     SynthesisError where a tool fails, the device is too small or the clock is missed.
     """
     if device not in DEVICES:
@@ -124,11 +123,12 @@ def bitstream(
             _check_fit(device, _nextpnr(work, "pack", [*flags, "--pack-only"])["utilization"])
         with stages.stage("place and route"):
             report = _nextpnr(work, "report", [*flags, "--textcfg", "psaflow.config"])
+        path = _critical_path(report)
         fmax = min((clock["achieved"] for clock in report["fmax"].values()), default=0.0)
         if fmax < mhz:
             raise SynthesisError(
-                f"{top} on {device}: reaches {fmax:.1f} MHz, {mhz:g} MHz asked (slowest path: "
-                f"{_path_ends(report)}); ask less or try another seed; report: {failed / 'report.json'}"
+                f"{top} on {device}: reaches {fmax:.1f} MHz, {mhz:g} MHz asked (slowest path: {path[0]} "
+                f"to {path[-1]}); ask less or try another seed; report: {failed / 'report.json'}"
             )
         with stages.stage("bitstream"):
             _tool("ecppack", ["psaflow.config", "psaflow.bit"], work)
@@ -143,7 +143,7 @@ def bitstream(
             mhz=mhz,
             fmax_mhz=round(fmax, 2),
             **_usage(report["utilization"]),
-            critical_path=tuple(_path_nets(report)),
+            critical_path=tuple(path),
             modules={name: cells for name, (_, cells) in mapped.items()},
             seconds=stages.seconds,
             tools={name: tools.version(name) for name in ("yosys", "nextpnr-ecp5", "ecppack")},
@@ -161,26 +161,35 @@ def bitstream(
 
 
 def check_bitstream(bit: Path, config: Path) -> None:
-    """Unpack `bit` and compare it with the `config` it was made from. SynthesisError at the first difference."""
+    """Unpack `bit`: it must hold the device and the memories of `config`, and pack to the same bytes again.
+
+    Other settings are not compared by name: the unpacker has several names for the same bits.
+    SynthesisError at the first difference.
+    """
     with tempfile.TemporaryDirectory(dir=bit.parent, prefix=".unpack-") as temporary:
         folder = Path(temporary)
         shutil.copy(bit, folder / "packed.bit")
         _tool("ecpunpack", ["packed.bit", "unpacked.config"], folder)
-        unpacked, packed = (_settings(path) for path in (folder / "unpacked.config", config))
-    if unpacked != packed:
-        difference = sorted(unpacked ^ packed)[0]
-        raise SynthesisError(f"{bit.name}: unpacked it differs from {config.name} at {difference}")
+        unpacked, asked = (_contents(path) for path in (folder / "unpacked.config", config))
+        for name in asked:
+            if asked[name] != unpacked.get(name):
+                raise SynthesisError(f"{bit.name}: {name} is not that of {config.name}")
+        _tool("ecppack", ["unpacked.config", "again.bit"], folder)
+        if (folder / "again.bit").read_bytes() != bit.read_bytes():
+            raise SynthesisError(f"{bit.name}: unpacked and packed again, it is another bitstream")
 
 
-def _settings(config: Path) -> set[tuple[str, str]]:
-    """Every non-empty line with the tile it belongs to."""
-    settings, tile = set(), ""
+def _contents(config: Path) -> dict[str, list[str]]:
+    """The device and the block RAMs of a .config: {section's first line: its rows}."""
+    contents, rows = {}, []
     for line in config.read_text().splitlines():
         if line.startswith("."):
-            tile = line.strip()
-        if line.strip():
-            settings.add((tile, line.strip()))
-    return settings
+            rows = []
+            if line.startswith((".device", ".bram_init")):
+                contents[line.strip()] = rows
+        elif line.strip():
+            rows.append(line.strip())
+    return contents
 
 
 class _Stages:
@@ -200,9 +209,13 @@ class _Stages:
             self._progress(name, self.seconds[name])
 
 
-def _tool(tool: str, arguments: Sequence[str | int | float], folder: Path, log_name: str | None = None) -> None:
+def _tool(
+    tool: str, arguments: Sequence[str | int | float], folder: Path, log_name: str | None = None
+) -> None:
     try:
-        tools.run(tool, [str(argument) for argument in arguments], folder, folder / (log_name or f"{tool}.log"))
+        tools.run(
+            tool, [str(argument) for argument in arguments], folder, folder / (log_name or f"{tool}.log")
+        )
     except tools.ToolError as error:
         raise SynthesisError(str(error)) from None
 
@@ -226,7 +239,9 @@ def _check_fit(device: str, utilization: Mapping[str, Mapping[str, int]]) -> Non
     lacking = [name for name, use in usage.items() if use.used > use.available]
     if not lacking:
         return
-    needs = ", ".join(f"{usage[name].used} {_RESOURCES[name][1]}, has {usage[name].available}" for name in lacking)
+    needs = ", ".join(
+        f"{usage[name].used} {_RESOURCES[name][1]}, has {usage[name].available}" for name in lacking
+    )
     family = device.split("-")[0]
     larger = [
         name
@@ -235,21 +250,18 @@ def _check_fit(device: str, utilization: Mapping[str, Mapping[str, int]]) -> Non
         and all(getattr(size, r, usage[r].used) >= usage[r].used for r in usage)
         and size.lut4 > DEVICES[device].lut4
     ]
-    advice = f"choose {larger[0]} or a smaller folding" if larger else "choose a smaller folding (lower PE, SIMD)"
-    raise SynthesisError(f"{device}: needs {needs}; {advice}")
+    advice = [] if "io" in lacking else [*larger[:1], "a smaller folding (lower PE, SIMD)"]
+    raise SynthesisError(f"{device}: needs {needs}; choose {' or '.join(advice) or 'a larger package'}")
 
 
-def _path_nets(report: Mapping) -> list[str]:
-    """The nets of the slowest path between two registers, from the source to the sink."""
+def _critical_path(report: Mapping) -> list[str]:
+    """The slowest path between two registers: `cell.port` of each output on it, then the last input."""
     for path in report["critical_paths"]:
         if path["from"] == path["to"] and path["from"].startswith("posedge"):
-            return [step["net"] for step in path["path"] if "net" in step]
+            steps = path["path"]
+            wires = [step["from"] for step in steps if step["type"] == "routing"] + [steps[-1]["to"]]
+            return [f"{end['cell']}.{end['port']}" for end in wires]
     return []
-
-
-def _path_ends(report: Mapping) -> str:
-    nets = [re.sub(r"_(LUT4|CCU2C|PFUMX|L6MUX21|TRELLIS_FF)\w*", "", net) for net in _path_nets(report)]
-    return f"{nets[0]} to {nets[-1]}" if nets else "unknown"
 
 
 def _replace(new: Path, old: Path) -> None:
@@ -258,5 +270,6 @@ def _replace(new: Path, old: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     if old.exists():
         old.rename(aside)
+    new.chmod(0o755)  # a temporary folder is its owner's alone
     new.rename(old)
     shutil.rmtree(aside, ignore_errors=True)

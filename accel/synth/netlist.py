@@ -1,7 +1,7 @@
 """Yosys for ECP5: every module of a design alone, cached, then one stitched netlist of mapped cells.
 
-A flat design of ten layers keeps the technology mapper busy for many minutes; ten layers one by one take seconds
-each, on every core, and a layer that did not change is not mapped again.
+A flat design of ten layers keeps the technology mapper busy for many minutes; ten layers one by one take
+seconds each, on every core, and a layer that did not change is not mapped again.
 """
 
 import json
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 CELLS = Path(__file__).with_name("ecp5_cells.v")  # our models of what Yosys has only as black boxes
 _SYNTH = """\
 read_verilog -sv {sources}
-synth_ecp5 -top {top}
+synth_ecp5 -top layer
 tee -q -o stat.json stat -json
-select {top}
+select layer
 write_rtlil -selected module.il
 """
 _STITCH = """\
@@ -52,9 +52,9 @@ class SynthesisError(RuntimeError):
 
 @dataclass(frozen=True)
 class Cells:
-    """Mapped cells of a module. LUT4 counts those of carry chains (2 each) and of distributed RAM (6 each) too."""
+    """Mapped cells of a module."""
 
-    lut4: int
+    lut4: int  # with 2 for each CCU2C of a carry chain and 6 for each TRELLIS_DPR16X4 of distributed RAM
     ff: int
     dsp: int  # MULT18X18D
     bram: int  # DP16KD, 18 kbit each
@@ -71,33 +71,35 @@ def read_design(rtl: Path) -> dict:
 def synthesise(
     rtl: Path, cache: Path | None = None, processes: int | None = None, progress: Progress | None = None
 ) -> dict[str, tuple[Path, Cells]]:
-    """Map every module of the design in `rtl`: {module name: (RTLIL file, its cells)}.
+    """Map every module of the design in `rtl`: {module name: (RTLIL file of a module `layer`, its cells)}.
 
-    cache: where results live, under the hash of sources, memories, script and Yosys version (default: the user's
-    cache folder). processes: modules mapped at the same time (default: one for each core).
+    cache: where results live, under the hash of sources, memories, script and Yosys version (default: the
+    user's cache folder). Modules that differ only in their name are mapped once. processes: modules mapped at
+    the same time (default: one for each core).
     """
-    modules = read_design(rtl)["modules"]
     cache = (Path(cache) if cache is not None else tools.cache_folder() / "ecp5").resolve()
     cache.mkdir(parents=True, exist_ok=True)
+    layers = {module["name"]: _Layer(Path(rtl), module) for module in read_design(rtl)["modules"]}
     with ThreadPoolExecutor(processes or os.cpu_count()) as pool:
-        jobs = {m["name"]: pool.submit(_synthesise_one, Path(rtl), m, cache, progress) for m in modules}
-        results = {name: job.result() for name, job in jobs.items()}
+        different = {layer.key: layer for layer in layers.values()}
+        jobs = {key: pool.submit(layer.synthesise, cache / key, progress) for key, layer in different.items()}
+        results = {name: jobs[layer.key].result() for name, layer in layers.items()}
     return {name: (path / "module.il", _cells(path / "stat.json")) for name, path in results.items()}
 
 
 def stitch(
     rtl: Path, folder: Path, modules: Mapping[str, Path], write: str = "write_json netlist.json"
 ) -> Cells:
-    """Join the mapped `modules` {name: RTLIL file} as the top of the design in `rtl` says, flat, in `folder`.
+    """Join the mapped `modules` {name: RTLIL file} as the top of the design in `rtl` says, flat.
 
-    write: the Yosys command that writes the result there. Returns the cells that are left of the whole.
+    write: the Yosys command that writes the result, into `folder`. Returns the cells of the whole.
     """
     top = read_design(rtl)["top"]
     shutil.copy(Path(rtl) / f"{top}.sv", folder)
     reads = []
     for name, path in modules.items():
         shutil.copy(path, folder / f"{name}.il")
-        reads.append(f"read_rtlil {name}.il")
+        reads.append(f"read_rtlil {name}.il\nrename layer {name}")
     _yosys(folder, "stitch", _STITCH.format(top=top, modules="\n".join(reads), write=write))
     for name in modules:
         (folder / f"{name}.il").unlink()
@@ -111,7 +113,7 @@ def stitch(
 def netlist(rtl: Path, target: Path, cache: Path | None = None, processes: int | None = None) -> list[Path]:
     """Write the stitched netlist of mapped cells to the Verilog file `target`, for simulation.
 
-    Returns the sources that simulate it: `target`, our models and Yosys's; the top and its ports are the design's.
+    Returns the sources that simulate it: `target` and the cell models. Top and ports are the design's.
     """
     modules = {name: path for name, (path, _) in synthesise(rtl, cache, processes).items()}
     target = Path(target).resolve()
@@ -122,7 +124,7 @@ def netlist(rtl: Path, target: Path, cache: Path | None = None, processes: int |
 
 
 def cell_models() -> list[Path]:
-    """Simulation models of the ECP5 cells: ours first (the first definition of a module counts), then Yosys's."""
+    """Models of the ECP5 cells: ours first (the first definition of a module counts), then Yosys's."""
     return [CELLS, tools.yosys_share() / "ecp5" / "cells_sim.v"]
 
 
@@ -131,26 +133,36 @@ def cell_arguments() -> Sequence[str]:
     return (f"+incdir+{tools.yosys_share() / 'ecp5'}", "-Wno-MODDUP", "-DNO_INCLUDES")
 
 
-def _synthesise_one(rtl: Path, module: Mapping, cache: Path, progress: Progress | None) -> Path:
-    start = time.perf_counter()
-    files = [*module["sources"], *module["memories"]]
-    script = _SYNTH.format(sources=" ".join(module["sources"]), top=module["name"])
-    contents = [part for name in sorted(files) for part in (name, (rtl / name).read_bytes())]
-    result = cache / f"{module['name']}-{digest(script, tools.version('yosys'), *contents)}"
-    if not result.exists():
-        with tempfile.TemporaryDirectory(dir=cache, prefix=f".{module['name']}-") as temporary:
-            work, done = Path(temporary), Path(temporary) / "done"
-            for name in files:
-                shutil.copy(rtl / name, work)
-            _yosys(work, module["name"], script)
-            done.mkdir()
-            for name in ("module.il", "stat.json", f"{module['name']}.log"):
-                (work / name).replace(done / name)
-            if not result.exists():  # another process may have been quicker
-                done.rename(result)
-    if progress is not None:
-        progress(f"synthesise {module['name']}", time.perf_counter() - start)
-    return result
+class _Layer:
+    """One module of a design, its wrapper renamed `layer`, and the key of its mapped result."""
+
+    def __init__(self, rtl: Path, module: Mapping) -> None:
+        self.name = module["name"]
+        self._sources = [f"{self.name}.sv", *(s for s in module["sources"] if s != f"{self.name}.sv")]
+        self._files = {name: (rtl / name).read_bytes() for name in (*self._sources, *module["memories"])}
+        wrapper = self._files[self._sources[0]].decode()
+        self._files[self._sources[0]] = re.sub(rf"\bmodule\s+{self.name}\b", "module layer", wrapper).encode()
+        contents = [part for name in list(self._files)[1:] for part in (name, self._files[name])]
+        script = _SYNTH.format(sources="")
+        self.key = digest(script, tools.version("yosys"), self._files[self._sources[0]], *contents)
+
+    def synthesise(self, result: Path, progress: Progress | None) -> Path:
+        """Map the layer into the folder `result`, if it is not there."""
+        start = time.perf_counter()
+        if not result.exists():
+            with tempfile.TemporaryDirectory(dir=result.parent, prefix=f".{self.name}-") as temporary:
+                work, done = Path(temporary), Path(temporary) / "done"
+                for name, content in self._files.items():
+                    (work / name).write_bytes(content)
+                _yosys(work, self.name, _SYNTH.format(sources=" ".join(self._sources)))
+                done.mkdir()
+                for name in ("module.il", "stat.json", f"{self.name}.log"):
+                    (work / name).replace(done / name)
+                if not result.exists():  # another process may have been quicker
+                    done.rename(result)
+        if progress is not None:
+            progress(f"synthesise {self.name}", time.perf_counter() - start)
+        return result
 
 
 def _yosys(folder: Path, name: str, script: str) -> None:

@@ -1,4 +1,4 @@
-"""The hardware nodes (domain psaflow.hw), one RTL module each: values as ONNX ops, cost as validated HwNodes."""
+"""The hardware nodes (domain psaflow.hw), one RTL module each: values as ONNX ops, cost as HwNodes."""
 
 from custom_ops.hw.channel_lut import ChannelLUT
 from custom_ops.hw.channel_requant import ChannelRequant
@@ -13,8 +13,9 @@ from custom_ops.hw.token_mix import TokenMix
 from custom_ops.hw.width_converter import WidthConverter
 
 __all__ = [
-    "OPS", "ChannelLUT", "ChannelRequant", "Fifo", "FoldingError", "Fork", "HwNode", "HwOp", "MatVec", "Memory",
-    "Patches", "ResidualAdd", "TokenMean", "TokenMix", "WidthConverter", "divisors", "hardware_node",
+    "OPS", "ChannelLUT", "ChannelRequant", "Fifo", "FoldingError", "Fork", "HwNode", "HwOp", "MatVec",
+    "Memory", "Patches", "ResidualAdd", "TokenMean", "TokenMix", "WidthConverter", "divisors",
+    "hardware_node",
 ]  # fmt: skip
 
 OPS: dict[str, type[HwOp]] = {

@@ -1,4 +1,4 @@
-"""What a node costs on an ECP5: estimates from single modules synthesised with yosys, per lane or per product."""
+"""What a node costs on an ECP5: estimates from modules synthesised with yosys, per lane or per product."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTROL_LUT = 60  # counters and state of a module that folds
 
 def brams(memory: Memory) -> int:
     """18-kbit block RAMs of a memory, best of the EBR's shapes; 0 if it is small enough for LUTs."""
-    if memory.bits <= LUTRAM_BITS:
+    if memory.distributed or memory.bits <= LUTRAM_BITS:
         return 0
     return min(math.ceil(memory.depth / d) * math.ceil(memory.width / w) for d, w in BRAM_SHAPES)
 

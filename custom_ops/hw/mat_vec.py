@@ -6,9 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from custom_ops.datatypes import accumulator_bits, accumulator_range, signed_bits
+from custom_ops.datatypes import accumulator_bits, accumulator_range
 from custom_ops.hw.cost import CONTROL_LUT, REQUANT_LUT, STREAM_LUT, TREE_LUT, resources
 from custom_ops.hw.node import FoldingError, HwNode, HwOp, Memory, Site, integer32
+from custom_ops.op import INT8, INT32
 from custom_ops.requant import check_range, requant, requant_body
 from custom_ops.rounding import ROUNDINGS
 
@@ -19,19 +20,20 @@ ACCUMULATE = """
 """
 
 
-def mat_vec(x, weight, bias, shift=None, rounding="HALF_EVEN", lo=-128, hi=127):
+def mat_vec(x, weight, bias, shift=None, *, rounding="HALF_EVEN", lo=-128, hi=127):
     """x int8 [N, T, K], weight int8 [M, K], bias and shift int32 [M] -> int8 [N, T, M]:
 
-    requant(sum_k weight[m, k] * x[n, t, k] + bias[m], shift[m]); the sum is exact. Without shift, the sum in int32.
+    requant(sum_k weight[m, k] * x[n, t, k] + bias[m], shift[m]); the sum is exact. No shift: the int32 sum.
     """
     accumulator = np.matmul(x.astype(np.int32), weight.T.astype(np.int32)) + bias
-    return accumulator if shift is None else requant(accumulator, 1, 0, shift, -1, rounding, lo, hi)
+    return accumulator if shift is None else requant(accumulator, 1, 0, shift, rounding=rounding, lo=lo, hi=hi)
 
 
 class MatVec(HwOp):
     """Two bodies: without `shift` the output is int32, and one body cannot have two output types."""
 
     inputs = ("x", "weight", "bias", "shift")
+    types: ClassVar = {"x": (INT8,), "weight": (INT8,), "bias": (INT32,), "shift": (INT32,)}
     required_inputs = 3
     attributes: ClassVar = {"rounding": "HALF_EVEN", "lo": -128, "hi": 127}
     choices: ClassVar = {"rounding": ROUNDINGS}
@@ -64,13 +66,11 @@ class MatVec(HwOp):
         bias = site.constant(2, (rows,), np.int32)
         pe, simd = site.fold("PE", rows, "rows"), site.fold("SIMD", columns, "columns")
         requantized = not self.overload_of(self.onnx_node)
-        if requantized:
-            site.shift(3, rows)
+        shift = site.shift(3, rows) if requantized else None
         bits = checked_accumulator_bits(site, weight, bias)
         memories = [
             Memory("weight", rows // pe * (columns // simd), 8 * pe * simd),
-            Memory("bias", rows // pe, pe * signed_bits(int(bias.min()), int(bias.max()))),
-            *([Memory("shift", rows // pe, 5 * pe)] if requantized else []),
+            Memory("param", rows // pe, pe * site.parameter_bits(bias, shift)),
             Memory("token", 2 * (columns // simd), 8 * simd, rom=False),
         ]
         lut = pe * simd * TREE_LUT + pe * (REQUANT_LUT * requantized + STREAM_LUT) + CONTROL_LUT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,8 +11,8 @@ import numpy as np
 from onnx import NodeProto
 from qonnx.core.datatype import DataType
 
-from custom_ops.datatypes import datatype_of_element
-from custom_ops.op import HW_DOMAIN, Op, OpError
+from custom_ops.datatypes import datatype_of_element, signed_bits
+from custom_ops.op import HW_DOMAIN, INT8, INT32, UINT8, Op, OpError
 
 Shape = tuple[int, ...]
 
@@ -23,18 +23,19 @@ class FoldingError(ValueError):
 
 @dataclass(frozen=True)
 class Memory:
-    """`depth` words of `width` bits; `rom` if its contents come from a file, else they are written at run time."""
+    """`depth` words of `width` bits; `rom` if a file fills it; `distributed` if it is read without a clock edge."""
 
     name: str
     depth: int
     width: int
     rom: bool = True
+    distributed: bool = False
 
     @property
     def bits(self) -> int:
         return self.depth * self.width
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str | int]:
         """(name, depth, width bits)."""
         return iter((self.name, self.depth, self.width))
 
@@ -117,6 +118,11 @@ class Site:
             raise FoldingError(f"{self.label}: shifts are {shift.min()}..{shift.max()}, must be in 0..31")
         return shift
 
+    def parameter_bits(self, bias: np.ndarray, shift: np.ndarray | None) -> int:
+        """Bits of a bias and the shift's distance from the smallest shift, as a parameter memory holds them per row."""
+        spread = 0 if shift is None else int(shift.max() - shift.min())
+        return signed_bits(int(bias.min()), int(bias.max())) + max(spread.bit_length(), 1)
+
     def fold(self, name: str, size: int, what: str) -> int:
         """The folding attribute `name`, which must divide `size`; `what` names the size, e.g. `rows`."""
         value = self.attribute(name)
@@ -163,6 +169,7 @@ class StreamOp(HwOp):
     """An op that hands its elements on unchanged; keeps the datatype of its input."""
 
     inputs = ("x",)
+    types: ClassVar = {"x": (INT8, UINT8, INT32)}
 
     def infer_node_datatype(self, model) -> None:
         source = self.onnx_node.input[0]
@@ -182,8 +189,8 @@ def hardware_node(
 ) -> HwNode:
     """The validated hardware node of an ONNX node of domain psaflow.hw.
 
-    initializers and shapes are by tensor name; a shape's first dimension, the batch, is ignored; `bits` gives the width
-    of tensors whose elements are not 8 bits. Raises FoldingError.
+    initializers and shapes are by tensor name; a shape's first dimension, the batch, is ignored; `bits` gives
+    the width of tensors whose elements are not 8 bits. Raises FoldingError.
     """
     from custom_ops import hw  # the package lists the ops, so it imports this module
 

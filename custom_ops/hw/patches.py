@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from custom_ops.hw.cost import CONTROL_LUT, STREAM_LUT, resources
 from custom_ops.hw.node import FoldingError, HwNode, Memory, Site, StreamOp
+from custom_ops.op import INT8, UINT8
 
 
 def patches(x, patch=4):
@@ -19,8 +20,9 @@ def patches(x, patch=4):
 
 
 class Patches(StreamOp):
-    """The body is SpaceToDepth, whose depth order is ours; in float32, for onnxruntime has no int8 kernel of it."""
+    """The body is SpaceToDepth, whose depth order is ours; in float32, as onnxruntime has it not in int8."""
 
+    types: ClassVar = {"x": (INT8, UINT8)}
     attributes: ClassVar = {"patch": 4}
     reference = staticmethod(patches)
     body = """

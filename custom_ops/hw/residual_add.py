@@ -9,31 +9,38 @@ import numpy as np
 from custom_ops.datatypes import signed_bits
 from custom_ops.hw.cost import REQUANT_LUT, STREAM_LUT, resources
 from custom_ops.hw.node import FoldingError, HwNode, HwOp, Site
-from custom_ops.op import OpError
+from custom_ops.op import INT8, OpError
 from custom_ops.requant import check_range, requant, requant_body
 from custom_ops.rounding import ROUNDINGS
 
 MOST_LEFT = 22  # 128 << 22 twice still fits int32
 
 
-def residual_add(a, b, a_shift=0, b_shift=0, shift=0, rounding="HALF_EVEN", lo=-128, hi=127):
+def residual_add(a, b, *, a_shift=0, b_shift=0, shift=0, rounding="HALF_EVEN", lo=-128, hi=127):
     """a, b int8 [N, T, C] -> int8 [N, T, C]:
 
     clip(round(((a << a_shift) + (b << b_shift)) / 2**shift), lo, hi)
     """
     total = (a.astype(np.int32) << a_shift) + (b.astype(np.int32) << b_shift)
-    return requant(total, 1, 0, shift, -1, rounding, lo, hi)
+    return requant(total, 1, 0, shift, rounding=rounding, lo=lo, hi=hi)
 
 
 class ResidualAdd(HwOp):
     """The left shifts are products with 2**a_shift and 2**b_shift before one requantization."""
 
     inputs = ("a", "b")
-    attributes: ClassVar = {"a_shift": 0, "b_shift": 0, "shift": 0, "rounding": "HALF_EVEN", "lo": -128, "hi": 127}
+    types: ClassVar = {"a": (INT8,), "b": (INT8,)}
+    attributes: ClassVar = {
+        "a_shift": 0,
+        "b_shift": 0,
+        "shift": 0,
+        "rounding": "HALF_EVEN",
+        "lo": -128,
+        "hi": 127,
+    }
     choices: ClassVar = {"rounding": ROUNDINGS}
     reference = staticmethod(residual_add)
-    body = (
-        """
+    body = """
   two = Constant <value = int32 {2}> ()
   a_shift = Constant <value_int: int = @a_shift> ()
   b_shift = Constant <value_int: int = @b_shift> ()
@@ -45,9 +52,7 @@ class ResidualAdd(HwOp):
   a_scaled = Mul (a_32, a_scale)
   b_scaled = Mul (b_32, b_scale)
   total = Add (a_scaled, b_scaled)
-"""
-        + requant_body("total", affine=False)
-    )
+""" + requant_body("total", affine=False)
 
     def verify_node(self) -> None:
         super().verify_node()

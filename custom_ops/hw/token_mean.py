@@ -9,32 +9,31 @@ import numpy as np
 from custom_ops.datatypes import signed_bits
 from custom_ops.hw.cost import CONTROL_LUT, REQUANT_LUT, STREAM_LUT, resources
 from custom_ops.hw.node import HwNode, HwOp, Memory, Site
-from custom_ops.op import OpError
+from custom_ops.op import INT8, OpError
 from custom_ops.requant import check_range, requant, requant_body
 from custom_ops.rounding import ROUNDINGS
 
 
-def token_mean(x, shift=0, rounding="HALF_EVEN", lo=-128, hi=127):
+def token_mean(x, *, shift=0, rounding="HALF_EVEN", lo=-128, hi=127):
     """x int8 [N, T, C] -> int8 [N, 1, C]: clip(round(sum_t x / 2**shift), lo, hi)."""
-    return requant(x.sum(axis=1, keepdims=True, dtype=np.int32), 1, 0, shift, -1, rounding, lo, hi)
+    total = x.sum(axis=1, keepdims=True, dtype=np.int32)
+    return requant(total, 1, 0, shift, rounding=rounding, lo=lo, hi=hi)
 
 
 class TokenMean(HwOp):
     """Global average pooling over the tokens of an image."""
 
     inputs = ("x",)
+    types: ClassVar = {"x": (INT8,)}
     attributes: ClassVar = {"shift": 0, "rounding": "HALF_EVEN", "lo": -128, "hi": 127}
     choices: ClassVar = {"rounding": ROUNDINGS}
     reference = staticmethod(token_mean)
-    body = (
-        """
+    body = """
   x_32 = Cast <to = 6> (x)
   tokens = Constant <value_ints = [1]> ()
   total = ReduceSum <keepdims = 1> (x_32, tokens)
   shift = Constant <value_int: int = @shift> ()
-"""
-        + requant_body("total", affine=False)
-    )
+""" + requant_body("total", affine=False)
 
     def verify_node(self) -> None:
         super().verify_node()
@@ -47,7 +46,7 @@ class TokenMean(HwOp):
         tokens, channels = site.shape(rank=3)
         pe = site.fold("PE", channels, "channels")
         bits = signed_bits(-128 * tokens, 127 * tokens)
-        memory = Memory("sum", channels // pe, pe * bits, rom=False)
+        memory = Memory("sum", channels // pe, pe * bits, rom=False, distributed=True)
         return site.build(
             [site.folded((tokens, channels), pe)],
             [site.folded((1, channels), pe)],

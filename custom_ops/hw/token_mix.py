@@ -6,40 +6,38 @@ from typing import ClassVar
 
 import numpy as np
 
-from custom_ops.datatypes import signed_bits
 from custom_ops.hw.cost import CONTROL_LUT, REQUANT_LUT, STREAM_LUT, TREE_LUT, resources
 from custom_ops.hw.mat_vec import checked_accumulator_bits
 from custom_ops.hw.node import HwNode, HwOp, Memory, Site
+from custom_ops.op import INT8, INT32
 from custom_ops.requant import check_range, requant, requant_body
 from custom_ops.rounding import ROUNDINGS
 
 
-def token_mix(x, weight, bias, shift, rounding="HALF_EVEN", lo=-128, hi=127):
+def token_mix(x, weight, bias, shift, *, rounding="HALF_EVEN", lo=-128, hi=127):
     """x int8 [N, T, C], weight int8 [U, T], bias and shift int32 [U] -> int8 [N, U, C]:
 
     y[n, u, c] = requant(sum_t weight[u, t] * x[n, t, c] + bias[u], shift[u]); the sum is exact.
     """
     accumulator = np.matmul(weight.astype(np.int32), x.astype(np.int32)) + np.asarray(bias)[:, None]
-    return requant(accumulator, 1, 0, shift, -2, rounding, lo, hi)
+    return requant(accumulator, 1, 0, shift, axis=-2, rounding=rounding, lo=lo, hi=hi)
 
 
 class TokenMix(HwOp):
     """Multiplies from the left, so tokens stay outer and channels inner: no transpose in software either."""
 
     inputs = ("x", "weight", "bias", "shift")
+    types: ClassVar = {"x": (INT8,), "weight": (INT8,), "bias": (INT32,), "shift": (INT32,)}
     attributes: ClassVar = {"rounding": "HALF_EVEN", "lo": -128, "hi": 127}
     choices: ClassVar = {"rounding": ROUNDINGS}
     folding: ClassVar = {"PE": 1, "SIMD": 1}
     reference = staticmethod(token_mix)
-    body = (
-        """
+    body = """
   product = MatMulInteger (weight, x)
   last = Constant <value_ints = [-1]> ()
   bias_column = Unsqueeze (bias, last)
   accumulator = Add (product, bias_column)
-"""
-        + requant_body("accumulator", axis=-2, affine=False)
-    )
+""" + requant_body("accumulator", axis=-2, affine=False)
 
     def verify_node(self) -> None:
         super().verify_node()
@@ -52,14 +50,13 @@ class TokenMix(HwOp):
         rows = weight.shape[0] if weight is not None and weight.ndim == 2 else 0
         weight = site.constant(1, (rows, tokens), np.int8)
         bias = site.constant(2, (rows,), np.int32)
-        site.shift(3, rows)
+        shift = site.shift(3, rows)
         pe, simd = site.fold("PE", channels, "channels"), site.fold("SIMD", tokens, "tokens")
         bits = checked_accumulator_bits(site, weight, bias)
         beats = channels // pe
         memories = [
             Memory("weight", rows * (tokens // simd), 8 * simd),
-            Memory("bias", rows, signed_bits(int(bias.min()), int(bias.max()))),
-            Memory("shift", rows, 5),
+            Memory("param", rows, site.parameter_bits(bias, shift)),
             *(Memory(f"image_{bank}", 2 * tokens // simd * beats, 8 * pe, rom=False) for bank in range(simd)),
         ]
         lut = pe * simd * TREE_LUT + pe * (REQUANT_LUT + STREAM_LUT) + 2 * CONTROL_LUT

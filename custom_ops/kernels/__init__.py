@@ -1,4 +1,4 @@
-"""The C++ kernels for onnxruntime, compiled once by the machine's compiler and found by their sources' hash."""
+"""The C++ kernels for onnxruntime, compiled once by the machine's compiler, found by their sources' hash."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _build(compiler: str, target: Path) -> None:
             if run.returncode:
                 first = next(iter(run.stderr.splitlines()), f"exit status {run.returncode}")
                 raise KernelError(f"{compiler} could not build the kernels: {first}")
-            os.replace(built, target)  # atomic: another process may be building the same
+            built.replace(target)  # atomic: another process may be building the same
     except OSError as error:
         reason = f"cannot write {target.parent}: {error.strerror}"
         raise KernelError(f"{reason}; set PSAFLOW_CACHE to another folder") from None

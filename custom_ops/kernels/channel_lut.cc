@@ -1,4 +1,4 @@
-// ChannelLUT: y[..., c] = table[c, x[..., c] - lowest], from full tables or from knots with linear interpolation.
+// ChannelLUT: y[..., c] = table[c, x[..., c] - lowest], from a full table or by interpolating between knots.
 
 #include "channel_lut.h"
 
@@ -8,7 +8,7 @@ namespace {
 
 constexpr int64_t kCodes = 256;
 
-// round(value / 2**bits) for bits >= 1; >> of a negative number is arithmetic on every compiler that builds this.
+// round(value / 2**bits) for bits >= 1; >> of a negative number is arithmetic in every compiler in use.
 int shift_right(int value, int bits, bool half_up) {
   const int half = 1 << (bits - 1);
   return half_up ? (value + half) >> bits : (value + half - 1 + ((value >> bits) & 1)) >> bits;
@@ -25,8 +25,9 @@ void expand(const int8_t* table, int64_t channels, int64_t width, int bits, bool
   }
 }
 
-// codes [rows, channels] are the input's bytes; flip turns a byte into its index: 128 for int8, 0 for uint8.
-void channel_lut(const uint8_t* codes, const int8_t* table, uint8_t flip, int64_t rows, int64_t channels, int8_t* y) {
+// codes [rows, channels] are the input's bytes; flip makes a byte an index: 128 for int8, 0 for uint8.
+void channel_lut(const uint8_t* codes, const int8_t* table, uint8_t flip, int64_t rows, int64_t channels,
+                 int8_t* y) {
   for (int64_t row = 0; row < rows; ++row) {
     const int8_t* entries = table;
     for (int64_t c = 0; c < channels; ++c, entries += kCodes) *y++ = entries[*codes++ ^ flip];
@@ -44,33 +45,35 @@ int interpolated_bits(int64_t width) {
 
 struct ChannelLut {
   ChannelLut(const OrtApi& api, const OrtKernelInfo* info) : api(api) {
-    const auto rounding = text_of(
-        api, [&](char* text, size_t* size) { return api.attribute(info, "rounding", text, size); }, "HALF_EVEN");
+    const auto read_rounding = [&](char* text, size_t* size) {
+      return api.attribute(info, "rounding", text, size);
+    };
+    const std::string rounding = text_of(api, read_rounding, "HALF_EVEN");
     half_up = rounding == "HALF_UP";
     if (!half_up && rounding != "HALF_EVEN") {
       throw Refusal("ChannelLUT: rounding=" + rounding + " must be HALF_EVEN or HALF_UP");
     }
     lowest = attribute(api, info, "lowest", -128);
     for (size_t i = 0; i < 2; ++i) {
-      names[i] = text_of(
-          api, [&](char* text, size_t* size) { return api.input_name(info, i, text, size); }, i ? "table" : "x");
+      const auto read_name = [&](char* text, size_t* size) { return api.input_name(info, i, text, size); };
+      names[i] = text_of(api, read_name, "?");
     }
   }
 
   void compute(OrtKernelContext* context) const {
     const Tensor x = input(api, context, 0), table = input(api, context, 1);
     const auto refuse = [&](const std::string& reason) {
-      throw Refusal("ChannelLUT of x '" + names[0] + "' " + x.text() + " and table '" + names[1] + "' " + table.text() +
-                    ": " + reason);
+      throw Refusal("ChannelLUT of x '" + names[0] + "' " + x.text() + " and table '" + names[1] + "' " +
+                    table.text() + ": " + reason);
     };
     if (x.type != kInt8 && x.type != kUint8) refuse("x must be int8 or uint8");
     if (lowest != (x.type == kInt8 ? -128 : 0)) {
       refuse("lowest=" + std::to_string(lowest) + " must be -128 for int8, 0 for uint8");
     }
     if (table.type != kInt8) refuse("table must be int8");
-    if (x.dims.empty() || table.dims.size() != 2) refuse("x needs a channel axis, table must be [channels, entries]");
+    if (x.dims.empty() || table.dims.size() != 2) refuse("x must be [.., channels], table [channels, entries]");
     const int64_t channels = x.dims.back(), width = table.dims[1];
-    if (table.dims[0] != channels) refuse("table must have a row for each of x's " + std::to_string(channels) + " channels");
+    if (table.dims[0] != channels) refuse("table must have one row for each of x's channels");
     const int bits = interpolated_bits(width);
     if (bits < 0) refuse("table must have 256 entries, or 129, 65, 33, 17, 9, 5 or 3 knots");
 
@@ -83,7 +86,8 @@ struct ChannelLut {
       entries = full.data();
     }
     auto* y = static_cast<int8_t*>(output(api, context, 0, x.dims));
-    channel_lut(static_cast<const uint8_t*>(x.data), entries, x.type == kInt8 ? 0x80 : 0, rows, channels, y);
+    const uint8_t flip = x.type == kInt8 ? 0x80 : 0;
+    channel_lut(static_cast<const uint8_t*>(x.data), entries, flip, rows, channels, y);
   }
 
   const OrtApi& api;

@@ -1,8 +1,8 @@
 // The part of onnxruntime's C interface that a custom-op library needs, declared by hand.
 //
-// onnxruntime freezes the order of OrtApi's entries and of OrtCustomOp's fields once a version is released, and checks
-// the former at its own compile time. So a library needs no headers of it: an index per entry is enough. Version 16 is
-// the first whose kernels return a status.
+// onnxruntime freezes the order of OrtApi's entries and of OrtCustomOp's fields once a version is released,
+// and checks the former when it is compiled. So a library needs none of its headers: an index is enough.
+// Version 16 is the first whose kernels return a status.
 #pragma once
 
 #include <cstddef>
@@ -58,19 +58,22 @@ struct OrtApi {
     return entry<OrtStatus* (*)(const OrtKernelInfo*, const char*, int64_t*)>(86)(info, name, value);
   }
   OrtStatus* attribute(const OrtKernelInfo* info, const char* name, char* value, size_t* size) const {
-    return entry<OrtStatus* (*)(const OrtKernelInfo*, const char*, char*, size_t*)>(87)(info, name, value, size);
+    return entry<OrtStatus* (*)(const OrtKernelInfo*, const char*, char*, size_t*)>(87)(
+        info, name, value, size);
   }
   OrtStatus* input(const OrtKernelContext* context, size_t index, OrtValue** value) const {
     return entry<OrtStatus* (*)(const OrtKernelContext*, size_t, OrtValue**)>(90)(context, index, value);
   }
-  OrtStatus* output(OrtKernelContext* context, size_t index, const int64_t* dims, size_t rank, OrtValue** value) const {
+  OrtStatus* output(OrtKernelContext* context, size_t index, const int64_t* dims, size_t rank,
+                    OrtValue** value) const {
     return entry<OrtStatus* (*)(OrtKernelContext*, size_t, const int64_t*, size_t, OrtValue**)>(91)(
         context, index, dims, rank, value);
   }
   void release(OrtStatus* status) const { entry<void (*)(OrtStatus*)>(93)(status); }
   void release(OrtShape* shape) const { entry<void (*)(OrtShape*)>(99)(shape); }
   OrtStatus* input_name(const OrtKernelInfo* info, size_t index, char* name, size_t* size) const {
-    return entry<OrtStatus* (*)(const OrtKernelInfo*, size_t, char*, size_t*)>(232)(info, index, name, size);
+    return entry<OrtStatus* (*)(const OrtKernelInfo*, size_t, char*, size_t*)>(232)(
+        info, index, name, size);
   }
 };
 
@@ -79,7 +82,7 @@ struct OrtApiBase {
   const char* (*version_string)();
 };
 
-// What onnxruntime reads of a custom op, up to version 16. Functions of older versions that it no longer calls are null.
+// What onnxruntime reads of a custom op up to version 16. What only older versions call is null.
 struct OrtCustomOp {
   using Count = size_t (*)(const OrtCustomOp*);
   using Text = const char* (*)(const OrtCustomOp*);
@@ -103,6 +106,6 @@ struct OrtCustomOp {
   Number same_type_inputs = nullptr;
   Number least_variadic_outputs = nullptr;
   Number same_type_outputs = nullptr;
-  OrtStatus* (*create_kernel)(const OrtCustomOp*, const OrtApi*, const OrtKernelInfo*, void** kernel) = nullptr;
+  OrtStatus* (*create_kernel)(const OrtCustomOp*, const OrtApi*, const OrtKernelInfo*, void**) = nullptr;
   OrtStatus* (*compute)(void* kernel, OrtKernelContext*) = nullptr;
 };

@@ -1,4 +1,4 @@
-// The library's entry point: onnxruntime calls it once for each session that loads the library. One line per op.
+// The library's entry point: onnxruntime calls it for each session that loads the library. One line per op.
 
 #include <mutex>
 
@@ -15,7 +15,7 @@ extern "C" __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(O
   const OrtApi* api = base->get_api(kOrtVersion);
   static std::mutex mutex;
   const std::lock_guard<std::mutex> lock(mutex);
-  static OrtCustomOpDomain* domain = nullptr;  // sessions keep a pointer to it, so it lives as long as the library
+  static OrtCustomOpDomain* domain = nullptr;  // sessions point to it: never freed
   if (domain == nullptr) {
     OrtCustomOpDomain* made = nullptr;
     if (OrtStatus* status = api->create_domain("psaflow", &made)) return status;

@@ -39,7 +39,9 @@ struct Tensor {
   void* data = nullptr;
 
   std::string text() const {  // e.g. int8[64,96]
-    std::string result = type == kInt8 ? "int8[" : type == kUint8 ? "uint8[" : "type " + std::to_string(type) + " [";
+    std::string result = type == kInt8    ? "int8["
+                         : type == kUint8 ? "uint8["
+                                          : "type " + std::to_string(type) + " [";
     for (size_t i = 0; i < dims.size(); ++i) result += (i ? "," : "") + std::to_string(dims[i]);
     return result + "]";
   }
@@ -64,7 +66,8 @@ inline Tensor input(const OrtApi& api, const OrtKernelContext* context, size_t i
   return tensor;
 }
 
-inline void* output(const OrtApi& api, OrtKernelContext* context, size_t index, const std::vector<int64_t>& dims) {
+inline void* output(const OrtApi& api, OrtKernelContext* context, size_t index,
+                    const std::vector<int64_t>& dims) {
   OrtValue* value = nullptr;
   check(api, api.output(context, index, dims.data(), dims.size(), &value), "an output");
   void* data = nullptr;

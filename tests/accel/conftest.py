@@ -24,6 +24,13 @@ def random_int8(seed: int, *shape: int) -> np.ndarray:
     return np.where(rng.random(shape) < 0.1, extremes, values).astype(np.int8)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs a compiled module needs the tools."""
+    for item in items:
+        if "verilated" in getattr(item, "fixturenames", ()):
+            item.add_marker("tools")
+
+
 @pytest.fixture(scope="session")
 def verilated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Instance, int, Path], Simulator]:
     """(instance, images' beats per input, folder of its memory files) -> Simulator; builds are shared."""
@@ -82,6 +89,11 @@ def check(verilated: Callable[..., Simulator], tmp_path: Path) -> Check:
         return runs[0]
 
     return run
+
+
+def latency(run: Run) -> int:
+    """Cycles from the first beat in to the first beat out."""
+    return int(min(beats.cycles[0] for beats in run.outputs.values())) - min(run.first_input_cycle.values())
 
 
 def cycles_per_image(run: Run, images: int, prefix: str = "m_axis") -> np.ndarray:

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from conftest import Check, random_int8
 
 from accel.instance import InstanceError, channel_lut
+
+from .conftest import Check, latency, random_int8
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,7 @@ def test_rtl_equals_reference_under_random_stalls(check: Check, channels, pe, lo
     run = check(instance, {"s_axis": x}, {"m_axis": y})
     cycles = run.outputs["m_axis"].cycles
     assert cycles[-1] - cycles[0] == len(cycles) - 1, "one beat a cycle"
+    assert latency(run) == 4
 
 
 def test_bad_tables_and_foldings_are_refused():

@@ -1,11 +1,12 @@
 """The emitter: a small network with every op computes the reference's integers; what does not fit is refused by name."""
 
 import json
+import shutil
+import subprocess
 
 import numpy as np
 import onnx
 import pytest
-from conftest import random_int8
 from onnx import TensorProto, helper, numpy_helper
 
 from accel import tools
@@ -13,6 +14,8 @@ from accel.emit import EmitError, emit
 from accel.simulate import simulate
 from custom_ops import HW_DOMAIN
 from custom_ops.hw import OPS
+
+from .conftest import random_int8
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3)).astype(np.uint8)
 
@@ -94,6 +97,7 @@ def network() -> Builder:
     return b
 
 
+@pytest.mark.tools
 @pytest.mark.skipif(not tools.available("verilator", "g++"), reason="verilator or g++ is not installed")
 @pytest.mark.parametrize("stalls, seed", [(0.0, 0), (0.4, 1)])
 def test_every_link_of_a_small_network_equals_the_reference(tmp_path_factory, stalls, seed):
@@ -105,6 +109,21 @@ def test_every_link_of_a_small_network_equals_the_reference(tmp_path_factory, st
     assert (result.logits == b.values["logits"]).all()
     if not stalls:
         assert result.cycles_per_image == 4 * 6 * 12, "the embedding is the slowest node"
+
+
+@pytest.mark.tools
+def test_the_emitted_text_is_clean_in_verilator_and_icarus(tmp_path):
+    emit(network().model("classifier_y"), tmp_path)
+    commands = {
+        "verilator": ["--lint-only", "-Wall", "-y", ".", "psaflow_top.sv"],
+        "iverilog": ["-g2012", "-t", "null", "-y", ".", "-Y", ".sv", "-s", "psaflow_top", "psaflow_top.sv"],
+    }
+    for tool, arguments in commands.items():
+        if not shutil.which(tool):
+            pytest.skip(f"{tool} is not installed")
+        done = subprocess.run([tool, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+        printed = [line for line in done.stderr.splitlines() if "Standard inconsistency" not in line]
+        assert (done.returncode, printed) == (0, [])
 
 
 def test_design_json_lists_every_file_of_the_folder(tmp_path):

@@ -1,15 +1,17 @@
 """Fork: both branches get every beat, however unevenly they read."""
 
 import pytest
-from conftest import Check, random_int8
 
 from accel.instance import stream_fork
+
+from .conftest import Check, latency, random_int8
 
 
 @pytest.mark.parametrize("lanes", [1, 6])
 def test_rtl_equals_reference_under_random_stalls(check: Check, lanes):
     x = random_int8(lanes, 3, 10, 12)
     run = check(stream_fork("dut", lanes), {"s_axis": x}, {"m_axis_a": x, "m_axis_b": x})
+    assert latency(run) == 1
     for beats in run.outputs.values():
         assert beats.cycles[-1] - beats.cycles[0] == len(beats.cycles) - 1, "one beat a cycle"
 

@@ -8,6 +8,7 @@ from accel import tools
 from accel.instance import MODULES, RTL
 
 
+@pytest.mark.tools
 @pytest.mark.skipif(not tools.available("verilator"), reason="verilator is not installed")
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_verilator_has_no_warning(module):
@@ -16,6 +17,7 @@ def test_verilator_has_no_warning(module):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.tools
 @pytest.mark.skipif(not tools.available("verilator"), reason="verilator is not installed")
 @pytest.mark.parametrize(
     "module, parameters, rule",

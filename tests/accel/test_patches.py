@@ -2,16 +2,17 @@
 
 import numpy as np
 import pytest
-from conftest import Check, cycles_per_image
 
 from accel.instance import InstanceError, patches
+
+from .conftest import Check, cycles_per_image, latency
 
 IMAGES = 3
 
 
 @pytest.mark.parametrize(
     "height, width, colours, patch, pe",
-    [(8, 8, 3, 4, 1), (8, 12, 3, 4, 3), (4, 6, 1, 2, 2), (6, 3, 2, 3, 6), (3, 2, 3, 1, 1)],
+    [(8, 8, 3, 4, 1), (8, 12, 3, 4, 3), (4, 6, 1, 2, 2), (3, 2, 3, 1, 1)],
 )
 def test_rtl_equals_reference_under_random_stalls(check: Check, height, width, colours, patch, pe):
     x = np.random.default_rng(1).integers(0, 256, (IMAGES, height, width, colours))
@@ -19,6 +20,7 @@ def test_rtl_equals_reference_under_random_stalls(check: Check, height, width, c
     y = grid.transpose(0, 1, 3, 2, 4, 5).reshape(IMAGES, -1, patch * patch * colours)
     run = check(patches("dut", height, width, colours, patch, pe), {"s_axis": x}, {"m_axis": y})
     assert (cycles_per_image(run, IMAGES) == x[0].size // pe).all()
+    assert latency(run) == patch * width * colours // pe - 1 + 5
 
 
 def test_lanes_that_do_not_divide_a_line_of_a_patch_are_refused():

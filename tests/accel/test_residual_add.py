@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from conftest import Check, random_int8
 
 from accel.instance import InstanceError, Rounding, residual_add
 from custom_ops.rounding import shift_right
+
+from .conftest import Check, latency, random_int8
 
 
 @pytest.mark.parametrize(
@@ -25,8 +26,9 @@ def test_rtl_equals_reference_under_random_stalls(check: Check, pe, a_shift, b_s
     run = check(instance, {"s_axis_a": a, "s_axis_b": b}, {"m_axis": y})
     cycles = run.outputs["m_axis"].cycles
     assert cycles[-1] - cycles[0] == len(cycles) - 1, "one beat a cycle"
+    assert latency(run) == 6
 
 
 def test_bad_shifts_are_refused():
-    with pytest.raises(InstanceError, match="add: shifts 0, -1, 0 are not in 0..31"):
+    with pytest.raises(InstanceError, match=r"add: shifts 0, -1, 0 are not in 0\.\.31"):
         residual_add("add", 8, 1, 0, -1, 0, Rounding())

@@ -11,13 +11,15 @@ from accel.verilate import SimulationError
 
 pytestmark = pytest.mark.skipif(not tools.available("verilator", "g++"), reason="verilator is not installed")
 
-# Two layers on images of 3 tokens x 4 channels, two lanes: y = 2 * x - 128 (int8 of uint8), then an int32 sum of
-# each token's channels, every third cycle. FAULT flips bit 0 of one element of the first layer.
+# Two layers on images of 3 tokens x 4 channels, two lanes: y = 2 * x - 128 (int8 of uint8), then an int32 sum
+# of each token's channels, every third cycle. FAULT flips bit 0 of one element of the first layer.
 TOP = """
 module psaflow_top #(parameter int FAULT = -1, parameter int SHORT = 0) (
   input logic clk, input logic rst_n,
-  input logic [15:0] s_axis_tdata, input logic s_axis_tvalid, output logic s_axis_tready, input logic s_axis_tlast,
-  output logic [31:0] m_axis_tdata, output logic m_axis_tvalid, input logic m_axis_tready, output logic m_axis_tlast);
+  input logic [15:0] s_axis_tdata, input logic s_axis_tvalid, output logic s_axis_tready,
+  input logic s_axis_tlast,
+  output logic [31:0] m_axis_tdata, output logic m_axis_tvalid, input logic m_axis_tready,
+  output logic m_axis_tlast);
   wire [15:0] scale_out_tdata;
   wire scale_out_tvalid, scale_out_tready;
   scale #(.FAULT(FAULT)) scale(.clk, .rst_n, .s_axis_tdata, .s_axis_tvalid, .s_axis_tready,
@@ -49,7 +51,8 @@ TOTAL = """
 module total #(parameter int SHORT = 0) (
   input logic clk, input logic rst_n,
   input logic [15:0] s_axis_tdata, input logic s_axis_tvalid, output logic s_axis_tready,
-  output logic [31:0] m_axis_tdata, output logic m_axis_tvalid, input logic m_axis_tready, output logic m_axis_tlast);
+  output logic [31:0] m_axis_tdata, output logic m_axis_tvalid, input logic m_axis_tready,
+  output logic m_axis_tlast);
   logic [1:0] state_q, token_q;
   logic [31:0] sum_q;
   assign s_axis_tready = rst_n && !state_q[1];
@@ -61,7 +64,8 @@ module total #(parameter int SHORT = 0) (
       state_q <= 2'd0;
       token_q <= 2'd0;
     end else if (s_axis_tvalid && s_axis_tready) begin
-      sum_q <= (state_q == 0 ? 32'd0 : sum_q) + 32'($signed(s_axis_tdata[7:0])) + 32'($signed(s_axis_tdata[15:8]));
+      sum_q <= (state_q == 0 ? 32'd0 : sum_q)
+          + 32'($signed(s_axis_tdata[7:0])) + 32'($signed(s_axis_tdata[15:8]));
       state_q <= state_q + 2'd1;
     end else if (m_axis_tvalid && m_axis_tready) begin
       state_q <= 2'd0;

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from conftest import Check, cycles_per_image, random_int8
 
 from accel.instance import InstanceError, Rounding, token_mix
 from custom_ops.rounding import shift_right
+
+from .conftest import Check, cycles_per_image, latency, random_int8
 
 IMAGES = 4
 
@@ -38,6 +39,8 @@ def test_rtl_equals_reference_under_random_stalls(check: Check, u, t, channels, 
     run = check(instance, {"s_axis": x}, {"m_axis": y})
     expected = max((u * channels // pe) * (t // simd), t * channels // pe)
     assert (cycles_per_image(run, IMAGES) == expected).all()
+    tree = ((simd - 1).bit_length() + 1) // 2
+    assert latency(run) == t * channels // pe - 1 + t // simd + tree + 9
 
 
 def test_images_follow_each_other_without_a_bubble_when_beats_arrive_slowly(verilated, tmp_path):

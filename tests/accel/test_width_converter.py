@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
-from conftest import Check
 
 from accel.instance import InstanceError, width_converter
+
+from .conftest import Check
 
 
 @pytest.mark.parametrize(
     "in_lanes, out_lanes, bits",
-    [(1, 12, 8), (12, 1, 8), (2, 6, 8), (6, 3, 8), (4, 4, 8), (4, 1, 32), (1, 2, 32)],
+    [(1, 12, 8), (12, 1, 8), (6, 3, 8), (4, 4, 8), (4, 1, 32), (1, 2, 32)],
 )
 def test_rtl_equals_reference_under_random_stalls(check: Check, in_lanes, out_lanes, bits):
     x = np.random.default_rng(1).integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (3, 5, 12))

@@ -1,0 +1,35 @@
+# make build: set everything up, then the shipped checkpoint to a bitstream.   make test: the same set-up, then all tests.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= build/lerp_psa_h96
+CHECKPOINT ?= checkpoints/lerp_psa_h96.pt
+CONFIG ?= ecp5_85f
+
+.PHONY: build test setup lint clean
+
+build: setup
+	$(BIN)/psaflow build $(CHECKPOINT) --config $(CONFIG) --out $(OUT)
+	@sed -n 1,16p $(OUT)/report.md
+
+test: setup
+	$(BIN)/python -m pytest
+
+setup: $(VENV)/.installed
+	@scripts/system_packages
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13) and "psaflow needs Python 3.11 or 3.12; name one with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	# Without their dependencies: torchvision pins another torch build, FINN (finn-plus; `finn` is a placeholder) older brevitas and onnx.
+	$(BIN)/python -m pip install -q --no-deps torchvision==0.28.0 finn-plus==1.6.1
+	touch $@
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf build runs

@@ -1,0 +1,216 @@
+"""psaflow build: the whole road, from a checkpoint or an .onnx to a bitstream, every stage checked and reported."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from onnx import ModelProto
+
+from pipelines.config import BuildConfig, load_config
+from pipelines.console import UserError, command, progress
+from pipelines.evaluate import open_onnx, predict
+from pipelines.images import TestImages, test_images
+from pipelines.report import REPORT, write_report
+
+log = logging.getLogger(__name__)
+STAGES = ("exported", "tidy", "streamlined", "integer", "dataflow", "rtl", "simulation", "bitstream")
+FILES = {stage: f"{number}_{stage}.onnx" for number, stage in enumerate(STAGES[:5])}
+
+
+@click.command("build")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to build; an earlier build there is replaced.")
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="YAML, or the name of a shipped one [ecp5_85f].")
+@click.option("--until", type=click.Choice(STAGES[1:]), default=STAGES[-1], help="Last stage to do.")
+@command
+def main(source: Path, out: Path, config_path: Path | None, until: str, data: Path | None) -> dict[str, Any]:
+    """Build SOURCE (a checkpoint, or an .onnx with uint8 pixels in) into a folder: graphs, RTL, simulation, bitstream."""
+    config = load_config(config_path)
+    with finished_folder(out) as folder:
+        return Build(source, folder, config, test_images(data, config.seed)).run(until)
+
+
+@contextlib.contextmanager
+def finished_folder(out: Path) -> Iterator[Path]:
+    """A working folder beside `out` that takes its place only when the block succeeds; an error says where it lies."""
+    if out.exists() and not (out / REPORT).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: exists and is no earlier build (it has no {REPORT}); name another folder with --out")
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    except BaseException:
+        if any(partial.iterdir()):
+            log.warning("what was built before the error is in %s", partial)
+        else:
+            partial.rmdir()
+        raise
+    if out.exists():
+        shutil.rmtree(out)
+    partial.rename(out)
+
+
+class Build:
+    """One build in progress; `report` grows stage by stage."""
+
+    def __init__(self, source: Path, folder: Path, config: BuildConfig, images: TestImages) -> None:
+        self.source, self.folder, self.config, self.images = source, folder, config, images
+        self.report: dict[str, Any] = {
+            "source": source.name, "config": config.model_dump(), "test_images": len(images.images) if images.real else 0,
+            "passes": [], "accuracy": {}, "agreement": {}, "boundary_entries": None, "simulation": None, "cycles_per_image": None,
+            "latency_cycles": None, "resources": None, "modules": None, "fmax_mhz": None, "images_per_second": None, "seconds": {},
+        }  # fmt: skip
+
+    def run(self, until: str) -> dict[str, Any]:
+        """All stages up to `until`; returns the report, which is also written."""
+        last = STAGES.index(until)
+        with self._stage("exported"):
+            model = self._exported()
+            self._save("exported", model)
+        self._graphs(model, STAGES[1 : min(last, 4) + 1])
+        with self._stage("accuracy"):
+            self._accuracy([s for s in STAGES[: last + 1] if s in FILES])
+        for number, step in ((5, self._rtl), (6, self._simulation), (7, self._bitstream)):
+            if last >= number:
+                with self._stage(STAGES[number]):
+                    step()
+        write_report(self.report, self.folder)
+        return self.report
+
+    @contextlib.contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        log.info("%s ...", name)
+        yield
+        self.report["seconds"][name] = round(time.perf_counter() - started, 2)
+        log.info("%s: %.1f s", name, self.report["seconds"][name])
+
+    def _exported(self) -> ModelProto:
+        if self.source.suffix == ".onnx":
+            from custom_ops.runtime import read_model
+
+            return read_model(self.source)
+        from train.export import export_onnx
+        from train.run import load_quantized
+
+        self.network, content = load_quantized(self.source)
+        self.report["checkpoint_metrics"] = content.get("metrics", {})
+        return export_onnx(self.network)
+
+    def _save(self, stage: str, model: ModelProto) -> None:
+        import onnx
+
+        onnx.checker.check_model(model)
+        onnx.save(model, self.folder / FILES[stage])
+
+    def _graphs(self, model: ModelProto, stages: tuple[str, ...]) -> None:
+        from passes import INTEGER, STREAMLINE, TIDY, dataflow
+        from passes.check import CheckedPasses
+        from passes.function_to_lut import BOUNDARY_ENTRIES
+        from passes.graph import get_metadata
+
+        passes = {"tidy": TIDY, "streamlined": STREAMLINE, "integer": INTEGER,
+                  "dataflow": dataflow(self.config.target_cycles, self.config.node_folding())}  # fmt: skip
+        with progress(sum(len(passes[s]) for s in stages), "passes", "pass") as bar:
+
+            def tell(name: str) -> None:
+                bar.set_postfix_str(name)
+                bar.update()
+
+            checked = CheckedPasses(model, self.images.images[: self.config.check_images], tell=tell)
+            for stage in stages:
+                with self._stage(stage):
+                    self._save(stage, checked.run(stage, passes[stage]))
+        self.report["passes"] = [asdict(record) for record in checked.records]
+        entries = get_metadata(checked.wrapper.model, BOUNDARY_ENTRIES)
+        self.report["boundary_entries"] = None if entries is None else int(entries)
+
+    def _accuracy(self, stages: list[str]) -> None:
+        """Top-1 of every stage, and how far the first one's logits (Brevitas, where there is a checkpoint) agree with each."""
+        from passes.check import logits_scale
+
+        images, labels = self.images.images, self.images.labels
+        runs: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
+        if self.source.suffix != ".onnx":
+            from train.loop import predict as torch_predict
+
+            runs["checkpoint"] = lambda x: torch_predict(self.network, x, progress=False).numpy()
+        for stage in stages:
+            runs[stage] = open_onnx(self.folder / FILES[stage], kernels=False)[0]
+        reference: np.ndarray | None = None
+        for stage, run in runs.items():
+            log.info("accuracy of %s on %d images ...", stage, len(images))
+            scale = 1.0 if stage == "checkpoint" else logits_scale(self.folder / FILES[stage])
+            logits = predict(run, images).astype(np.float64) * scale
+            reference = logits if reference is None else reference
+            self.report["accuracy"][stage] = None if labels is None else 100.0 * float((logits.argmax(1) == labels).mean())
+            self.report["agreement"][stage] = {
+                "images": len(images), "different_predictions": int((logits.argmax(1) != reference.argmax(1)).sum()),
+                "different_logits": int((logits != reference).sum()),
+            }  # fmt: skip
+
+    def _rtl(self) -> None:
+        import onnx
+
+        from accel.emit import emit
+
+        emit(onnx.load(self.folder / FILES["dataflow"]), self.folder / "rtl")
+
+    def _simulation(self) -> None:
+        from pipelines.simulate import simulate_images
+
+        result = simulate_images(self.folder, self.images.images[: self.config.simulate_images], stalls=self.config.stalls,
+                                 seed=self.config.seed)  # fmt: skip
+        unstalled = simulate_images(self.folder, self.images.images[: max(3, self.config.simulate_images)], stalls=0.0,
+                                    seed=self.config.seed, taps=False)  # fmt: skip
+        self.report["simulation"] = {"stalled": result, "unstalled": unstalled}
+        for run in (result, unstalled):
+            if run["mismatches"]:
+                raise UserError(f"simulation: {run['mismatches']} values differ from {FILES['integer']}; first: {run['first_wrong']}")
+        self.report["cycles_per_image"] = unstalled["cycles_per_image"]
+        self.report["latency_cycles"] = unstalled["latency_cycles"]
+
+    def _bitstream(self) -> None:
+        from accel.synth.ecp5 import bitstream
+
+        c = self.config
+        with progress(None, "bitstream", "step") as bar:
+
+            def tell(name: str, seconds: float) -> None:
+                bar.set_postfix_str(f"{name} {seconds:.0f} s")
+                bar.update()
+
+            figures = bitstream(self.folder / "rtl", self.folder / "synth", device=c.device, package=c.package, speed=c.speed,
+                                mhz=c.mhz, seed=c.seed, progress=tell)  # fmt: skip
+        self.report["resources"] = {name: asdict(getattr(figures, name)) for name in ("lut4", "ff", "lutram", "dsp", "bram", "io")}
+        self.report["modules"] = {name: asdict(cells) for name, cells in figures.modules.items()}
+        self.report["fmax_mhz"] = figures.fmax_mhz
+        self.report["tools"] = figures.tools
+        self.report["seconds"] |= {f"bitstream: {name}": seconds for name, seconds in figures.seconds.items()}
+        if self.report["cycles_per_image"]:
+            self.report["images_per_second"] = round(figures.fmax_mhz * 1e6 / self.report["cycles_per_image"], 1)
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """report.json of a finished build; UserError where `folder` is none."""
+    try:
+        return json.loads((folder / REPORT).read_text())
+    except FileNotFoundError:
+        raise UserError(f"{folder}: no finished build (it has no {REPORT}); make one with `psaflow build`") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise UserError(f"{folder / REPORT}: not readable; build the folder again") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""The command `psaflow`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import ClassVar
+
+import click
+
+
+class Lazy(click.Group):
+    """Loads a subcommand's module only when it is asked for, so that --help is quick."""
+
+    COMMANDS: ClassVar = {
+        "train": "Train a recipe to a checkpoint.",
+        "export": "Export a checkpoint to ONNX.",
+        "evaluate": "Top-1 of a model or a checkpoint.",
+        "build": "From a checkpoint or a model to a bitstream.",
+        "simulate": "Run a build's accelerator on images, cycle by cycle.",
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return importlib.import_module(f"pipelines.{name}").main if name in self.COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.COMMANDS.items()))
+
+
+@click.group(cls=Lazy)
+@click.version_option(package_name="psaflow")
+def main() -> None:
+    """psaflow: networks with learnable 1-D functions, from a checkpoint to a bitstream, exact to the bit."""
+
+
+if __name__ == "__main__":
+    main()

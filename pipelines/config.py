@@ -1,0 +1,49 @@
+"""How a build is made: one frozen model, read from YAML; an unknown key is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from train.recipe import Strict, load_yaml
+
+SHIPPED = Path(__file__).parent / "configs"
+DEFAULT = "ecp5_85f"
+
+
+class Folding(Strict):
+    """Products or elements per cycle of one node."""
+
+    PE: int | None = Field(None, ge=1)  # output rows (MatVec), channels (the others)
+    SIMD: int | None = Field(None, ge=1)  # input columns (MatVec), tokens (TokenMix)
+
+    def values(self) -> dict[str, int]:
+        """The values that were given."""
+        return self.model_dump(exclude_none=True)
+
+
+class BuildConfig(Strict):
+    """Everything a build needs to know beside the model."""
+
+    target_cycles: int = Field(49152, ge=1)  # clock cycles per image; folding is chosen to reach it
+    folding: dict[str, Folding] = {}  # by node name, in place of the chosen one
+    check_images: int = Field(16, ge=1)  # images that run through the model around every pass
+    simulate_images: int = Field(4, ge=2)  # images through the simulated top
+    stalls: float = Field(0.25, ge=0, lt=1)  # chance per cycle that the input, and the output, waits in simulation
+    device: str = "LFE5U-85F"
+    package: str = "CABGA381"
+    speed: int = Field(6, ge=6, le=8)  # grade
+    mhz: float = Field(50.0, gt=0)  # clock that must be met
+    seed: int = Field(1, ge=0)  # of placement, of random images and of stalls
+
+    def node_folding(self) -> dict[str, dict[str, int]]:
+        return {name: folding.values() for name, folding in self.folding.items()}
+
+
+def load_config(path: Path | None) -> BuildConfig:
+    """A YAML file, the name of a shipped configuration, or the default."""
+    if path is None:
+        path = Path(DEFAULT)
+    shipped = SHIPPED / f"{path.name}.yaml"
+    return load_yaml(BuildConfig, shipped if not path.exists() and str(path) == path.name and shipped.exists() else path)

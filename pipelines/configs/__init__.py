@@ -1,0 +1,1 @@
+"""Build configurations that ship with psaflow."""

@@ -1,0 +1,97 @@
+"""What all commands share: options, one line for an error, one JSON object on request, progress on stderr."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+
+class UserError(ValueError):
+    """A pipeline cannot do what was asked; the message is one line for the user."""
+
+
+def _known_errors() -> tuple[type[Exception], ...]:
+    """Errors of all rooms whose message is one line for the user."""
+    from accel.emit import EmitError
+    from accel.synth.ecp5 import SynthesisError
+    from accel.tools import ToolError
+    from accel.verilate import SimulationError
+    from custom_ops import OpError
+    from custom_ops.hw import FoldingError
+    from custom_ops.runtime import ModelError
+    from passes.check import PassError
+    from train.checkpoint import CheckpointError
+    from train.data import DataError
+    from train.loop import TrainingError
+    from train.recipe import ConfigError
+
+    return (UserError, EmitError, SynthesisError, ToolError, SimulationError, OpError, FoldingError, ModelError, PassError,
+            CheckpointError, DataError, TrainingError, ConfigError)  # fmt: skip
+
+
+def command(function: Callable[..., dict[str, Any] | None]) -> Callable[..., None]:
+    """A command's body: returns what --json prints; adds --data, --json, --verbose and the handling of errors."""
+
+    @click.option("--data", type=click.Path(path_type=Path), help="CIFAR-10: an .npz or a torchvision root [$PSAFLOW_DATA].")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, everything else on stderr.")
+    @click.option("--verbose", is_flag=True, help="Tell what each step does.")
+    @functools.wraps(function)
+    def run(as_json: bool, verbose: bool, **options: Any) -> None:
+        _set_up_logging(verbose)
+        try:
+            result = function(**options)
+        except KeyboardInterrupt:
+            raise SystemExit(_fail("interrupted", 130)) from None
+        except OSError as error:
+            if error.filename is None and error.errno is None:
+                raise
+            raise SystemExit(_fail(f"{error.filename or 'file'}: {error.strerror}", 1)) from None
+        except Exception as error:
+            if not isinstance(error, _known_errors()):
+                raise
+            raise SystemExit(_fail(" ".join(str(error).split()), 1)) from None
+        if result is not None:
+            if as_json:
+                print(json.dumps(result))
+            else:
+                _print_plain(result)
+
+    return run
+
+
+def _fail(message: str, status: int) -> int:
+    click.echo(f"psaflow: {message}", err=True)
+    return status
+
+
+def _print_plain(result: dict[str, Any], indent: str = "") -> None:
+    for key, value in result.items():
+        if isinstance(value, dict):
+            click.echo(f"{indent}{key}:")
+            _print_plain(value, indent + "  ")
+        else:
+            shown = f"{value:.4g}" if isinstance(value, float) and abs(value) < 1e4 else value
+            click.echo(f"{indent}{key}: {shown}")
+
+
+def _set_up_logging(verbose: bool) -> None:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
+    for room in ("train", "passes", "accel", "custom_ops", "pipelines"):
+        logging.getLogger(room).setLevel(logging.INFO if verbose or room in ("train", "pipelines") else logging.WARNING)
+    logging.captureWarnings(not verbose)
+    logging.getLogger("py.warnings").setLevel(logging.ERROR)
+
+
+def progress(total: float | None, description: str, unit: str = "it") -> tqdm:
+    """A bar on stderr; none where stderr is no terminal."""
+    return tqdm(total=total, desc=description, unit=unit, leave=False, disable=not sys.stderr.isatty())

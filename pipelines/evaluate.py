@@ -1,0 +1,77 @@
+"""psaflow evaluate: top-1 of a model in onnxruntime, or of a checkpoint in Brevitas."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from pipelines.console import UserError, command, progress
+
+BATCH = 100  # images; small enough for the caches of a laptop
+
+
+@click.command("evaluate")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--images", type=click.IntRange(1), help="Only the first so many test images [all].")
+@click.option("--stage", type=click.Choice(["int8", "float"]), default="int8", help="Which of a checkpoint's two models.")
+@click.option("--kernels/--no-kernels", default=True, help="Our C++ kernels in onnxruntime, where they can be built.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of onnxruntime [all cores].")
+@command
+def main(model: Path, images: int | None, stage: str, kernels: bool, threads: int | None, data: Path | None) -> dict[str, Any]:
+    """Top-1 of MODEL (an .onnx of any stage, or a checkpoint) on CIFAR-10's test images."""
+    from train.data import load_cifar10
+
+    run, engine = open_model(model, stage=stage, kernels=kernels, threads=threads)
+    cifar = load_cifar10(data)
+    x, y = cifar.x_test[:images], cifar.y_test[:images]
+    started = time.perf_counter()
+    predicted = predict(run, x).argmax(1)
+    seconds = time.perf_counter() - started
+    return {"top1": 100.0 * float((predicted == y).mean()), "images": len(x), "images_per_second": len(x) / seconds, "engine": engine}
+
+
+def open_model(path: Path, *, stage: str = "int8", kernels: bool = True, threads: int | None = None) -> tuple[Callable, str]:
+    """(a function from uint8 images to logits [n, classes], the engine's name) of an .onnx file or a checkpoint."""
+    if path.suffix == ".onnx":
+        return open_onnx(path, kernels=kernels, threads=threads)
+    import torch
+
+    from train.loop import predict as torch_predict
+    from train.run import load_float, load_quantized
+
+    network, _ = load_quantized(path) if stage == "int8" else load_float(path)
+    if threads:
+        torch.set_num_threads(threads)
+    return lambda x: torch_predict(network, x, progress=False).numpy(), "brevitas" if stage == "int8" else "pytorch"
+
+
+def open_onnx(path: Path, *, kernels: bool = True, threads: int | None = None) -> tuple[Callable, str]:
+    """Like `open_model`, for an .onnx file."""
+    from custom_ops.runtime import session
+
+    opened = session(path, kernels="auto" if kernels else False, threads=threads)
+    inputs = opened.get_inputs()
+    if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or len(inputs[0].shape) != 4:
+        found = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
+        raise UserError(f"{path}: takes {found}; an evaluated model takes uint8 pixels [N, 32, 32, 3] and gives logits")
+    name = inputs[0].name
+    return lambda x: opened.run(None, {name: x})[0].reshape(len(x), -1), "onnxruntime"
+
+
+def predict(run: Callable, images: np.ndarray) -> np.ndarray:
+    """Logits [n, classes] in batches, with progress."""
+    parts = []
+    with progress(len(images), "evaluate", "image") as bar:
+        for start in range(0, len(images), BATCH):
+            parts.append(run(images[start : start + BATCH]))
+            bar.update(len(parts[-1]))
+    return np.concatenate(parts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""A build's report: report.json for programs, report.md and pictures for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+REPORT = "report.json"
+RESOURCES = {"lut4": "LUT4", "ff": "flip-flops", "dsp": "MULT18X18D", "bram": "DP16KD (18 kbit)", "io": "pins"}
+
+
+def write_report(report: dict[str, Any], folder: Path) -> None:
+    """report.md and its pictures, then report.json, whose presence says that the folder is whole."""
+    if any(v is not None for v in report["accuracy"].values()):
+        _plot_accuracy(report, folder / "accuracy.png")
+    if report["resources"]:
+        _plot_resources(report, folder / "resources.png")
+    (folder / "report.md").write_text(markdown(report))
+    (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n")
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The readable report."""
+    parts = [f"# {report['source']}\n"]
+    if report["fmax_mhz"]:
+        parts.append(_hardware(report))
+    elif report["cycles_per_image"]:
+        parts.append(f"{report['cycles_per_image']:.0f} cycles per image, latency {report['latency_cycles']} cycles (simulated).\n")
+    parts += [_accuracy(report), _passes(report)]
+    if report["simulation"]:
+        parts.append(_simulation(report))
+    parts.append(_table("Seconds", ("stage", "seconds"), [(k, f"{v:.1f}") for k, v in report["seconds"].items()]))
+    return "\n".join(parts)
+
+
+def _table(title: str, header: tuple[str, ...], rows: list[tuple]) -> str:
+    lines = [f"## {title}\n", "| " + " | ".join(header) + " |", "| " + " | ".join("---" for _ in header) + " |"]
+    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows), ""])
+
+
+def _hardware(report: dict[str, Any]) -> str:
+    config = report["config"]
+    rows = [(RESOURCES[name], use["used"], use["available"], f"{100 * use['used'] / use['available']:.0f} %")
+            for name, use in report["resources"].items() if name in RESOURCES]  # fmt: skip
+    cycles = report["cycles_per_image"]
+    speed = f"{cycles:.0f} cycles per image, {report['images_per_second']:.0f} images per second, " if cycles else ""
+    head = (f"{config['device']}, {config['package']}, speed grade {config['speed']}: {speed}Fmax {report['fmax_mhz']:.1f} MHz "
+            f"({config['mhz']:g} MHz asked).\n")  # fmt: skip
+    return head + "\n" + _table("Resources", ("resource", "used", "available", ""), rows) + "\n![resources](resources.png)\n"
+
+
+def _accuracy(report: dict[str, Any]) -> str:
+    count = next((a["images"] for a in report["agreement"].values()), 0)
+    rows = []
+    for stage, top1 in report["accuracy"].items():
+        agreement = report["agreement"][stage]
+        shown = "not measured" if top1 is None else f"{top1:.2f} %"
+        rows.append((stage, shown, agreement["different_predictions"], agreement["different_logits"]))
+    kind = "test images" if report["test_images"] else "seeded random images (CIFAR-10 was not at hand)"
+    text = _table("Accuracy by stage", ("stage", "top-1", "other class than the first", "other logits than the first"), rows)
+    entries = report["boundary_entries"]
+    note = "" if entries is None else f"Table entries on a rounding boundary: {entries}.\n"
+    picture = "![accuracy](accuracy.png)\n" if report["test_images"] else ""
+    return f"{text}\nOn {count} {kind}. {note}\n{picture}"
+
+
+def _passes(report: dict[str, Any]) -> str:
+    rows = [(p["stage"], p["name"], p["mismatches"], p["nodes"], f"{p['seconds']:.2f}") for p in report["passes"]]
+    images = report["config"]["check_images"]
+    return _table(f"Passes, each checked on {images} images", ("stage", "pass", "mismatches", "nodes after", "seconds"), rows)
+
+
+def _simulation(report: dict[str, Any]) -> str:
+    rows = [(name, run["images"], run["stalls"], run["compared"], run["mismatches"], run["cycles_per_image"], run["latency_cycles"])
+            for name, run in report["simulation"].items()]  # fmt: skip
+    header = ("run", "images", "stalls", "values compared", "mismatches", "cycles per image", "latency")
+    return _table("Simulation of the RTL", header, rows)
+
+
+def _plot_accuracy(report: dict[str, Any], path: Path) -> None:
+    figure, axis = plt.subplots(figsize=(6, 3))
+    stages = list(report["accuracy"])
+    bars = axis.bar(stages, [report["accuracy"][s] for s in stages], color="#4878a8")
+    axis.bar_label(bars, fmt="%.2f")
+    axis.set(ylabel="top-1 (%)", ylim=(0, 100), title=f"accuracy by stage, {report['test_images']} images")
+    _save(figure, path)
+
+
+def _plot_resources(report: dict[str, Any], path: Path) -> None:
+    figure, axis = plt.subplots(figsize=(6, 2.6))
+    names = [n for n in RESOURCES if n in report["resources"]]
+    shares = [100 * report["resources"][n]["used"] / report["resources"][n]["available"] for n in names]
+    bars = axis.barh([RESOURCES[n] for n in names], shares, color="#4878a8")
+    axis.bar_label(bars, [f"{report['resources'][n]['used']} of {report['resources'][n]['available']}" for n in names], padding=3)
+    axis.set(xlabel="% of the device", xlim=(0, 125), title=report["config"]["device"])
+    axis.invert_yaxis()
+    _save(figure, path)
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,48 @@
+"""TokenMean: an exact sum over tokens, rounded once."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from custom_ops import OpError, check_node
+from custom_ops.hw import FoldingError, TokenMean, hardware_node
+from custom_ops.hw.token_mean import token_mean
+from custom_ops.rounding import ROUNDINGS
+
+from .faces import assert_faces_agree, inferred, int8
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize(("tokens", "shift"), [(64, 6), (2, 1), (1, 0), (5, 2)])
+def test_faces_agree(tokens, shift, rounding):
+    x = int8(np.random.default_rng(tokens), 50, tokens, 6)
+    x[0], x[1] = -128, 127
+    assert_faces_agree(TokenMean, x, shift=shift, rounding=rounding, PE=3)
+
+
+def test_a_mean_of_two_tokens_on_ties():
+    x = np.array([[[1, 3, -1, -3]], [[2, 2, 0, 2]]], np.int8).transpose(1, 0, 2)  # sums 3, 5, -1, -1
+    assert token_mean(x, shift=1).tolist() == [[[2, 2, 0, 0]]]
+    assert token_mean(x, shift=1, rounding="HALF_UP").tolist() == [[[2, 3, 0, 0]]]
+
+
+def test_shape_and_datatype_are_inferred_for_a_dynamic_batch():
+    assert inferred(TokenMean, np.zeros((2, 8, 3), np.int8), shift=3) == [(["N", 1, 3], TensorProto.INT8, "INT8")]
+
+
+def make(**attributes):
+    return helper.make_node("TokenMean", ["x"], ["y"], name="mean", domain="psaflow.hw", **attributes)
+
+
+def test_hardware_node_answers():
+    hw = hardware_node(make(PE=4, shift=6), {}, {"x": ("N", 64, 96)})
+    assert (hw.folded_input_shapes, hw.folded_output_shapes) == (((1, 64, 24, 4),), ((1, 1, 24, 4),))
+    assert (hw.cycles, hw.accumulator_bits) == (64 * 24, 14)
+    assert [tuple(memory) for memory in hw.memories] == [("sum", 24, 56)]
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(FoldingError, match="TokenMean mean: PE=4 must divide 6 channels; try 1, 2, 3, 6"):
+        hardware_node(make(PE=4), {}, {"x": (1, 4, 6)})
+    with pytest.raises(OpError, match=r"TokenMean mean: shift=32 must be in 0\.\.31"):
+        check_node(make(shift=32))
