@@ -10,7 +10,7 @@ from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.base import Transformation
 
-from custom_ops.hw import divisors
+from custom_ops.hw import OPS, divisors
 from passes.graph import Graph, PassRefusal
 from passes.hardware import hardware_nodes, plan, set_folding
 
@@ -39,6 +39,9 @@ class FoldToTarget(Transformation):
         for node in nodes:
             fixed = self.folding.get(node.name)
             if fixed:
+                known = OPS[node.op_type].folding
+                for name in fixed.keys() - known.keys():
+                    raise PassRefusal(f"folding: {node.name} is a {node.op_type}, which has no {name!r}; it has {', '.join(known) or 'none'}")
                 set_folding(node, **fixed)
                 plan(graph, node)
             else:

@@ -12,16 +12,18 @@ class InsertForks(Rewrite):
     """f(x), g(x) -> a, b = Fork(x); f(a), g(b)."""
 
     def rewrite(self, graph: Graph, node: NodeProto) -> bool:
-        if node.domain != HW_DOMAIN or node.op_type == "Fork":
-            return False
-        tensor = node.output[0]
-        users = graph.consumers(tensor)
-        if len(users) < 2:
+        images = [i for i in node.input if i in {v.name for v in graph.proto.input}]
+        return node.domain == HW_DOMAIN and any(self._fork(graph, node, tensor) for tensor in (*images, *node.output))
+
+    @staticmethod
+    def _fork(graph: Graph, node: NodeProto, tensor: str) -> bool:
+        reads = [(user, place) for user in graph.consumers(tensor) for place, name in enumerate(user.input) if name == tensor]
+        if len(reads) < 2:
             return False
         first, rest = graph.new_name(f"{tensor}_a"), graph.new_name(f"{tensor}_b")
-        for number, user in enumerate(users):
-            user.input[:] = [(rest if number else first) if i == tensor else i for i in user.input]
+        for number, (user, place) in enumerate(reads):
+            user.input[place] = rest if number else first
         fork = helper.make_node("Fork", [tensor], [first, rest], name=graph.new_name(f"{tensor}_fork"), domain=HW_DOMAIN)
         position = [id(n) for n in graph.proto.node].index(id(node))
-        graph.proto.node.insert(position + 1, fork)
+        graph.proto.node.insert(position + (tensor in node.output), fork)
         return True

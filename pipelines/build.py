@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import shutil
@@ -20,11 +21,16 @@ from pipelines.config import BuildConfig, load_config
 from pipelines.console import UserError, command, progress
 from pipelines.evaluate import open_onnx, predict
 from pipelines.images import TestImages, test_images
-from pipelines.report import REPORT, write_report
+from pipelines.report import REPORT, headline, write_report
 
 log = logging.getLogger(__name__)
 STAGES = ("exported", "tidy", "streamlined", "integer", "dataflow", "rtl", "simulation", "bitstream")
 FILES = {stage: f"{number}_{stage}.onnx" for number, stage in enumerate(STAGES[:5])}
+
+
+def show(report: dict[str, Any]) -> None:
+    """The readable report's first lines."""
+    click.echo(headline(report))
 
 
 @click.command("build")
@@ -32,7 +38,7 @@ FILES = {stage: f"{number}_{stage}.onnx" for number, stage in enumerate(STAGES[:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to build; an earlier build there is replaced.")
 @click.option("--config", "config_path", type=click.Path(path_type=Path), help="YAML, or the name of a shipped one [ecp5_85f].")
 @click.option("--until", type=click.Choice(STAGES[1:]), default=STAGES[-1], help="Last stage to do.")
-@command
+@functools.partial(command, plain=show)
 def main(source: Path, out: Path, config_path: Path | None, until: str, data: Path | None) -> dict[str, Any]:
     """Build SOURCE (a checkpoint, or an .onnx with uint8 pixels in) into a folder: graphs, RTL, simulation, bitstream."""
     config = load_config(config_path)

@@ -38,8 +38,11 @@ def _known_errors() -> tuple[type[Exception], ...]:
             CheckpointError, DataError, TrainingError, ConfigError)  # fmt: skip
 
 
-def command(function: Callable[..., dict[str, Any] | None]) -> Callable[..., None]:
-    """A command's body: returns what --json prints; adds --data, --json, --verbose and the handling of errors."""
+def command(function: Callable[..., dict[str, Any]], plain: Callable[[dict[str, Any]], None] | None = None) -> Callable[..., None]:
+    """A command's body: returns what --json prints; adds --data, --json, --verbose and the handling of errors.
+
+    `plain` shows the result to people, by default a line per key.
+    """
 
     @click.option("--data", type=click.Path(path_type=Path), help="CIFAR-10: an .npz or a torchvision root [$PSAFLOW_DATA].")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, everything else on stderr.")
@@ -59,11 +62,10 @@ def command(function: Callable[..., dict[str, Any] | None]) -> Callable[..., Non
             if not isinstance(error, _known_errors()):
                 raise
             raise SystemExit(_fail(" ".join(str(error).split()), 1)) from None
-        if result is not None:
-            if as_json:
-                print(json.dumps(result))
-            else:
-                _print_plain(result)
+        if as_json:
+            click.echo(json.dumps(result))
+        else:
+            (plain or _print_plain)(result)
 
     return run
 

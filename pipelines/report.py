@@ -27,16 +27,31 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
 
 def markdown(report: dict[str, Any]) -> str:
     """The readable report."""
-    parts = [f"# {report['source']}\n"]
-    if report["fmax_mhz"]:
+    parts = [f"# {report['source']}\n", headline(report) + "\n"]
+    if report["resources"]:
         parts.append(_hardware(report))
-    elif report["cycles_per_image"]:
-        parts.append(f"{report['cycles_per_image']:.0f} cycles per image, latency {report['latency_cycles']} cycles (simulated).\n")
     parts += [_accuracy(report), _passes(report)]
     if report["simulation"]:
         parts.append(_simulation(report))
     parts.append(_table("Seconds", ("stage", "seconds"), [(k, f"{v:.1f}") for k, v in report["seconds"].items()]))
     return "\n".join(parts)
+
+
+def headline(report: dict[str, Any]) -> str:
+    """One paragraph: accuracy, exactness, speed."""
+    config, cycles = report["config"], report["cycles_per_image"]
+    last = list(report["accuracy"].values())[-1]
+    wrong = sum(p["mismatches"] for p in report["passes"])
+    sentences = [f"Top-1 {last:.2f} % on {report['test_images']} test images." if last is not None
+                 else "Accuracy not measured (CIFAR-10 was not at hand).",
+                 f"{len(report['passes'])} passes, {wrong} mismatches."]  # fmt: skip
+    if cycles:
+        sentences.append(f"Simulated RTL equal to the integer graph; {cycles:.0f} cycles per image, latency {report['latency_cycles']}.")
+    if report["fmax_mhz"]:
+        speed = f", {report['images_per_second']:.0f} images per second" if cycles else ""
+        sentences.append(f"{config['device']} ({config['package']}, speed grade {config['speed']}): Fmax {report['fmax_mhz']:.1f} MHz, "
+                         f"{config['mhz']:g} MHz asked{speed}.")  # fmt: skip
+    return " ".join(sentences)
 
 
 def _table(title: str, header: tuple[str, ...], rows: list[tuple]) -> str:
@@ -45,14 +60,9 @@ def _table(title: str, header: tuple[str, ...], rows: list[tuple]) -> str:
 
 
 def _hardware(report: dict[str, Any]) -> str:
-    config = report["config"]
     rows = [(RESOURCES[name], use["used"], use["available"], f"{100 * use['used'] / use['available']:.0f} %")
             for name, use in report["resources"].items() if name in RESOURCES]  # fmt: skip
-    cycles = report["cycles_per_image"]
-    speed = f"{cycles:.0f} cycles per image, {report['images_per_second']:.0f} images per second, " if cycles else ""
-    head = (f"{config['device']}, {config['package']}, speed grade {config['speed']}: {speed}Fmax {report['fmax_mhz']:.1f} MHz "
-            f"({config['mhz']:g} MHz asked).\n")  # fmt: skip
-    return head + "\n" + _table("Resources", ("resource", "used", "available", ""), rows) + "\n![resources](resources.png)\n"
+    return _table("Resources", ("resource", "used", "available", ""), rows) + "\n![resources](resources.png)\n"
 
 
 def _accuracy(report: dict[str, Any]) -> str:

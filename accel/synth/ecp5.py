@@ -242,7 +242,7 @@ def _check_fit(device: str, utilization: Mapping[str, Mapping[str, int]]) -> Non
     needs = ", ".join(
         f"{usage[name].used} {_RESOURCES[name][1]}, has {usage[name].available}" for name in lacking
     )
-    family = device.split("-")[0]
+    family = device.partition("-")[0]
     larger = [
         name
         for name, size in DEVICES.items()

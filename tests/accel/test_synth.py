@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from accel import tools
+from accel.emit import emit
 from accel.synth.ecp5 import SynthesisError, bitstream, check_bitstream
 from accel.synth.netlist import cell_arguments, netlist, synthesise
 from accel.verilate import Stream, build
+
+from .test_emit import IMAGES, network
 
 needs_yosys = pytest.mark.skipif(not tools.available("yosys"), reason="Yosys is not installed")
 needs_verilator = pytest.mark.skipif(
@@ -114,7 +117,7 @@ module products (
 endmodule
 """
 PRODUCTS_TOP = (
-    PRODUCTS.split(");")[0].replace("products", "psaflow_top")
+    PRODUCTS.partition(");")[0].replace("products", "psaflow_top")
     + """);
   products products (.clk, .rst_n, .s_axis_tdata, .s_axis_tvalid, .s_axis_tready,
     .m_axis_tdata, .m_axis_tvalid, .m_axis_tready);
@@ -239,6 +242,20 @@ def test_mapped_netlist_and_rtl_equal_the_definition_under_random_stalls(cells, 
 
 
 @needs_yosys
+@needs_verilator
+def test_mapped_netlist_of_an_emitted_network_gives_the_reference_logits_under_random_stalls(tmp_path, cache):
+    emitted = network()
+    rtl = tmp_path / "rtl"
+    emit(emitted.model("classifier_y"), rtl)
+    mapped = netlist(rtl, tmp_path / "netlist.v", cache)
+    ports = ([Stream("s_axis", 1)], [Stream("m_axis", 4)])
+    simulator = build(mapped, "psaflow_top", tmp_path / "sim", *ports, arguments=cell_arguments())
+    logits = emitted.values["logits"]
+    run = simulator.run({"s_axis": IMAGES.reshape(-1, 1)}, {"m_axis": logits.size}, 1, 0.7, 0.7)
+    np.testing.assert_array_equal(run.outputs["m_axis"].data.view("<i4").reshape(logits.shape), logits)
+
+
+@needs_yosys
 def test_memories_become_block_ram_products_dsps_and_the_fifo_distributed_ram(cells, cache):
     mapped = {name: cells for name, (_, cells) in synthesise(cells, cache).items()}
     assert (mapped["cells"].bram, mapped["cells"].dsp) == (6, 2)
@@ -344,20 +361,20 @@ def test_a_device_too_small_is_named_before_place_and_route(tmp_path, cache):
 
 @needs_nextpnr
 def test_a_package_with_too_few_pins_is_named(cells, cache, tmp_path):
-    with pytest.raises(SynthesisError, match="LFE5U-25F: needs 248 pins, has 197; choose a larger package"):
+    with pytest.raises(SynthesisError, match=r"LFE5U-25F: needs 248 pins, has 197; choose a larger package"):
         bitstream(cells, tmp_path / "synth", "LFE5U-25F", cache=cache)
 
 
 @needs_nextpnr
 def test_unknown_devices_and_packages_are_refused(tmp_path, cache):
     rtl = products(tmp_path, 1)
-    with pytest.raises(SynthesisError, match="device LFE5U-99F: unknown; choose one of LFE5U-12F, "):
+    with pytest.raises(SynthesisError, match=r"device LFE5U-99F: unknown; choose one of LFE5U-12F, "):
         bitstream(rtl, tmp_path / "synth", "LFE5U-99F", cache=cache)
-    with pytest.raises(SynthesisError, match="Unsupported package 'CABGA999'"):
+    with pytest.raises(SynthesisError, match=r"Unsupported package 'CABGA999'"):
         bitstream(rtl, tmp_path / "synth", "LFE5U-25F", package="CABGA999", cache=cache)
 
 
 @needs_yosys
 def test_a_missing_design_is_named(tmp_path, cache):
-    with pytest.raises(SynthesisError, match="design.json: not found; emit the design first"):
+    with pytest.raises(SynthesisError, match=r"design.json: not found; emit the design first"):
         synthesise(tmp_path, cache)

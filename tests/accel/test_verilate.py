@@ -196,7 +196,7 @@ def test_a_deadlock_ends_with_the_streams_that_wait(tmp_path, work):
     simulator = one_way(tmp_path, work, wire(ready="1'b0", valid="1'b0"))
     with pytest.raises(
         SimulationError,
-        match="no beat moved for 500 cycles .*s_axis 0 of 10 beats taken, waits for "
+        match=r"no beat moved for 500 cycles .*s_axis 0 of 10 beats taken, waits for "
         "tready; m_axis 0 of 10 beats given, waits for tvalid",
     ):
         simulator.run({"s_axis": beats(10, 1)}, {"m_axis": 10}, idle_cycles=500)
@@ -218,7 +218,7 @@ def test_a_missing_memory_file_is_an_error_and_a_present_one_is_read_from_the_cw
     )
     simulator = one_way(tmp_path, work, text)
     x = beats(50, 1)
-    with pytest.raises(SimulationError, match="table.hex.*not found"):
+    with pytest.raises(SimulationError, match=r"table.hex.*not found"):
         simulator.run({"s_axis": x}, {"m_axis": 50})
     table = beats(256, 1, 9)
     (tmp_path / "table.hex").write_text("".join(f"{v:02x}\n" for v in table[:, 0]))
@@ -239,7 +239,7 @@ def test_declared_widths_and_names_are_checked_against_the_module(tmp_path, work
         )
     with pytest.raises(SimulationError, match="no port s_axis_b_tdata"):
         build(source(tmp_path, wire()), "pass", work, [Stream("s_axis_b", 1)], [])
-    with pytest.raises(SimulationError, match="verilator failed: .*absent"):
+    with pytest.raises(SimulationError, match=r"verilator failed: .*absent"):
         build(source(tmp_path, "module pass; absent a(); endmodule"), "pass", work, [], [])
 
 
