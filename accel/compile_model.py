@@ -1,6 +1,5 @@
 """Verilator and the C++ compiler: from Verilog sources to the shared library that accel/verilate.py calls."""
 
-import hashlib
 import logging
 import re
 import shutil
@@ -83,7 +82,7 @@ class Module:
     def _digest(self) -> str:
         texts = [Path(__file__).read_text(), _HARNESS.read_text(), repr(self)]
         texts += [tools.version("verilator"), tools.version("g++")]
-        return digest(*texts, *(path.read_bytes() for path in self.sources))
+        return tools.digest(*texts, *(path.read_bytes() for path in self.sources))
 
     def _translate(self, folder: Path) -> None:
         """Verilator, into `folder`; the taps' signals are kept by a configuration file."""
@@ -149,15 +148,6 @@ class Module:
                 )
 
 
-def digest(*parts: str | bytes) -> str:
-    """16 hexadecimal digits that identify `parts`."""
-    state = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        state.update(len(data).to_bytes(8, "little") + data)
-    return state.hexdigest()[:16]
-
-
 def verilator_options(parameters: Mapping[str, int | str], arguments: Sequence[str]) -> tuple[str, ...]:
     """Verilator's options for the top's `parameters` (strings without quotes) and further `arguments`."""
     texts = {name: f'"{v}"' if isinstance(v, str) else str(int(v)) for name, v in parameters.items()}
@@ -192,7 +182,7 @@ def _includes() -> list[str]:
 
 def _runtime() -> Path:
     """Verilator's run-time library as one object file, compiled once for this version."""
-    key = digest(*_CXX, *_includes(), tools.version("verilator"), tools.version("g++"))
+    key = tools.digest(*_CXX, *_includes(), tools.version("verilator"), tools.version("g++"))
     path = tools.cache_folder() / f"verilated-{key}.o"
     if not path.exists():
         unfinished = path.with_suffix(f".{time.time_ns()}.o")

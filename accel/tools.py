@@ -1,6 +1,7 @@
 """External tools: where they are, how they are run, what to say when they are missing."""
 
 import functools
+import hashlib
 import importlib.util
 import logging
 import os
@@ -61,10 +62,21 @@ def find(tool: str) -> str:
 
 @functools.cache
 def version(tool: str) -> str:
-    """The line with a digit that `tool --version` prints, on whichever stream."""
+    """Name and version of `tool` as `tool --version` prints them, without the options it was compiled with."""
     done = subprocess.run([find(tool), "--version"], capture_output=True, text=True, check=False)
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if re.search(r"\d", line)]
-    return lines[0] if lines else "unknown"
+    text = lines[0] if lines else "unknown"
+    inside = re.search(r"\(Version (.+?)\)", text)  # nextpnr's
+    return inside[1] if inside else re.sub(r" \((git sha1 \w+),.*", r" (\1)", text)
+
+
+def digest(*parts: str | bytes) -> str:
+    """16 hexadecimal digits that identify `parts`."""
+    state = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        state.update(len(data).to_bytes(8, "little") + data)
+    return state.hexdigest()[:16]
 
 
 def yosys_share() -> Path:

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import ModelProto
+from onnx.shape_inference import InferenceError
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.base import Transformation
 
-from custom_ops import add_functions
-from custom_ops.runtime import session
+from custom_ops import OpError, add_functions
+from custom_ops.runtime import ORT_ERRORS, ModelError, session
 from passes.graph import PassRefusal, get_metadata
 from passes.logits_to_integer import SCALE
 
@@ -69,11 +70,13 @@ class CheckedPasses:
             before = self.wrapper.model.SerializeToString(deterministic=True)
             try:
                 self.wrapper = self.wrapper.transform(step, make_deepcopy=False, cleanup=False)
+                add_functions(self.wrapper.model)
+                changed = self.wrapper.model.SerializeToString(deterministic=True) != before
+                mismatches = self._compare() if changed else 0
             except PassRefusal as refusal:
                 raise PassError(f"{name}: {refusal}") from None
-            add_functions(self.wrapper.model)
-            changed = self.wrapper.model.SerializeToString(deterministic=True) != before
-            mismatches = self._compare() if changed else 0
+            except (OpError, ModelError, InferenceError, *ORT_ERRORS) as error:
+                raise PassError(f"{name}: leaves a graph that does not run: {' '.join(str(error).split())}") from error
             self.records.append(PassRecord(name, stage, mismatches, len(self.wrapper.graph.node), time.perf_counter() - started))
             if mismatches:
                 raise PassError(f"{name}: changed {mismatches} of {self._expected.size} logits on {len(self.images)} images; "
@@ -82,4 +85,7 @@ class CheckedPasses:
         return self.wrapper.model
 
     def _compare(self) -> int:
-        return int((logits(self.wrapper.model, self.images) != self._expected).sum())
+        given = logits(self.wrapper.model, self.images)
+        if given.shape != self._expected.shape:
+            raise ModelError(f"logits of shape {list(given.shape)} instead of {list(self._expected.shape)}")
+        return int((given != self._expected).sum())

@@ -10,25 +10,29 @@ from qonnx.core.datatype import DataType
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.base import Transformation
 
-from passes.graph import Graph, PassRefusal
+from passes.graph import Graph, PassRefusal, get_metadata
+from passes.logits_to_integer import SCALE
 
 log = logging.getLogger(__name__)
-LIMIT = 2**24
+EXACT_IN_FLOAT32 = 2**24
+INT32 = 2**31
 
 
 class CheckAccumulators(Transformation):
     """sum(|w|) * 128 + |bias| < 2**24 for every output channel of every linear layer; notes each accumulator's width.
 
-    Refuses, naming the layer and the channel, where it does not hold.
+    Refuses, naming the layer and the channel, where it does not hold. A graph that never was float (it has no logits
+    scale) needs int32 only.
     """
 
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
         graph = Graph(model)
+        limit = INT32 if get_metadata(model.model, SCALE) is None else EXACT_IN_FLOAT32
         for node in graph.proto.node:
             if node.op_type == "MatMulInteger":
                 bound = accumulator_bound(graph, node)
-                if bound.max() >= LIMIT:
-                    raise PassRefusal(f"{node.name}: channel {bound.argmax()} can reach {bound.max()}, not below 2**24; "
+                if bound.max() >= limit:
+                    raise PassRefusal(f"{node.name}: channel {bound.argmax()} can reach {bound.max()}, not below 2**{limit.bit_length() - 1}; "
                                       "train with smaller weights or biases")  # fmt: skip
                 bits = int(bound.max()).bit_length() + 1
                 model.set_tensor_datatype(node.output[0], DataType[f"INT{bits}"])

@@ -15,12 +15,12 @@ from typing import Any
 
 import click
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from pipelines.config import BuildConfig, load_config
 from pipelines.console import UserError, command, progress
 from pipelines.evaluate import open_onnx, predict
-from pipelines.images import TestImages, test_images
+from pipelines.images import TestImages, check_input, test_images
 from pipelines.report import REPORT, headline, write_report
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,9 @@ class Build:
         if self.source.suffix == ".onnx":
             from custom_ops.runtime import read_model
 
-            return read_model(self.source)
+            model = read_model(self.source)
+            check_input(self.source, [_described(value) for value in model.graph.input])
+            return model
         from train.export import export_onnx
         from train.run import load_quantized
 
@@ -206,6 +208,12 @@ class Build:
         self.report["seconds"] |= {f"bitstream: {name}": seconds for name, seconds in figures.seconds.items()}
         if self.report["cycles_per_image"]:
             self.report["images_per_second"] = round(figures.fmax_mhz * 1e6 / self.report["cycles_per_image"], 1)
+
+
+def _described(value: ValueInfoProto) -> tuple[str, str, list[int | str]]:
+    """(name, type, shape) of a graph input."""
+    kind = value.type.tensor_type
+    return value.name, TensorProto.DataType.Name(kind.elem_type).lower(), [d.dim_value or d.dim_param or "?" for d in kind.shape.dim]
 
 
 def read_report(folder: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ class Lazy(click.Group):
     COMMANDS: ClassVar = {
         "train": "Train a recipe to a checkpoint.",
         "export": "Export a checkpoint to ONNX.",
+        "import": "Integer parameters of another trainer to ONNX.",
         "evaluate": "Top-1 of a model or a checkpoint.",
         "build": "From a checkpoint or a model to a bitstream.",
         "simulate": "Run a build's accelerator on images, cycle by cycle.",

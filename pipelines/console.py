@@ -31,11 +31,12 @@ def _known_errors() -> tuple[type[Exception], ...]:
     from passes.check import PassError
     from train.checkpoint import CheckpointError
     from train.data import DataError
+    from train.import_arrays import ArrayError
     from train.loop import TrainingError
     from train.recipe import ConfigError
 
     return (UserError, EmitError, SynthesisError, ToolError, SimulationError, OpError, FoldingError, ModelError, PassError,
-            CheckpointError, DataError, TrainingError, ConfigError)  # fmt: skip
+            CheckpointError, DataError, ArrayError, TrainingError, ConfigError)  # fmt: skip
 
 
 def command(function: Callable[..., dict[str, Any]], plain: Callable[[dict[str, Any]], None] | None = None) -> Callable[..., None]:
@@ -92,6 +93,14 @@ def _set_up_logging(verbose: bool) -> None:
         logging.getLogger(room).setLevel(logging.INFO if verbose or room in ("train", "pipelines") else logging.WARNING)
     logging.captureWarnings(not verbose)
     logging.getLogger("py.warnings").setLevel(logging.ERROR)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that `path` holds either all of `content` or what it held before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_bytes(content)
+    temporary.replace(path)
 
 
 def progress(total: float | None, description: str, unit: str = "it") -> tqdm:

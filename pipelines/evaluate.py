@@ -10,7 +10,8 @@ from typing import Any
 import click
 import numpy as np
 
-from pipelines.console import UserError, command, progress
+from pipelines.console import command, progress
+from pipelines.images import check_input
 
 BATCH = 100  # images; small enough for the caches of a laptop
 
@@ -55,11 +56,7 @@ def open_onnx(path: Path, *, kernels: bool = True, threads: int | None = None) -
     from custom_ops.runtime import session
 
     opened = session(path, kernels="auto" if kernels else False, threads=threads)
-    inputs = opened.get_inputs()
-    if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or len(inputs[0].shape) != 4:
-        found = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
-        raise UserError(f"{path}: takes {found}; an evaluated model takes uint8 pixels [N, 32, 32, 3] and gives logits")
-    name = inputs[0].name
+    name = check_input(path, [(i.name, i.type.removeprefix("tensor(").removesuffix(")"), i.shape) for i in opened.get_inputs()])
     return lambda x: opened.run(None, {name: x})[0].reshape(len(x), -1), "onnxruntime"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pipelines.console import command
+from pipelines.console import command, write_whole
 
 
 @click.command("export")
@@ -22,10 +22,7 @@ def main(checkpoint: Path, out: Path | None, data: Path | None) -> dict[str, Any
     model, _ = load_quantized(checkpoint)
     target = out or checkpoint.with_suffix(".onnx")
     exported = export_onnx(model)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(target.name + ".part")
-    temporary.write_bytes(exported.SerializeToString())
-    temporary.replace(target)
+    write_whole(target, exported.SerializeToString())
     return {"model": str(target), "nodes": len(exported.graph.node)}
 
 

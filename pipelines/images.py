@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from pipelines.console import UserError
 from train.data import DataAbsent, load_cifar10
 
 log = logging.getLogger(__name__)
 RANDOM_IMAGES = 256
+IMAGE = (32, 32, 3)
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,15 @@ class TestImages:
     @property
     def real(self) -> bool:
         return self.labels is not None
+
+
+def check_input(source: Path, inputs: Sequence[tuple[str, str, Sequence]]) -> str:
+    """The name of a model's one input, if it takes these images; UserError otherwise. inputs: (name, type, shape)."""
+    sizes = [list(shape[1:]) for _, _, shape in inputs]
+    if len(inputs) != 1 or inputs[0][1] != "uint8" or sizes != [list(IMAGE)]:
+        found = ", ".join(f"{name} {kind} [N, {', '.join(map(str, size))}]" for (name, kind, _), size in zip(inputs, sizes, strict=True))
+        raise UserError(f"{source}: takes {found}; a model here takes uint8 pixels [N, {', '.join(map(str, IMAGE))}]")
+    return inputs[0][0]
 
 
 def test_images(data: Path | None, seed: int) -> TestImages:

@@ -135,6 +135,8 @@ def lerp(table: Tensor, x: Tensor, bound: float = 4.0) -> Tensor:
     Outside the grid the first and last segments extrapolate. Gradients reach the table through the two knots of a
     segment and x through its slope.
     """
+    if x.shape[-1] != table.shape[0]:
+        raise ValueError(f"lerp: table {list(table.shape)} and x {list(x.shape)} must have the same channels, first and last axis")
     on_cpu = x.device.type == "cpu" and x.dtype == table.dtype == torch.float32
     if on_cpu and _has_kernel():
         return _lerp(table, x, bound)

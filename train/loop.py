@@ -38,15 +38,15 @@ class TrainingError(RuntimeError):
 class Stage:
     """What one call of `run_stage` trains."""
 
-    name: str  # "float" or "quantized"
+    name: str  # "float", "finish" or "quantized"
     config: StageConfig
     model: nn.Module
-    number: int  # 0 or 1, part of the seeds
+    number: int  # below 4, part of the seeds
 
 
 def epoch_generator(seed: int, stage: int, epoch: int, device: torch.device) -> torch.Generator:
     """The one source of randomness of an epoch."""
-    return torch.Generator(device).manual_seed((seed * 2 + stage) * 100_000 + epoch)
+    return torch.Generator(device).manual_seed((seed * 4 + stage) * 100_000 + epoch)
 
 
 def batches(images: Tensor, labels: Tensor, config: StageConfig, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
@@ -149,8 +149,9 @@ def run_stage(stage: Stage, recipe: Recipe, data: Cifar10, folder: Path, *, resu
 
 
 def _relevant(recipe: dict, stage: str) -> dict:
-    """What of a recipe decides the outcome of a stage: everything, but for the float stage not what follows it."""
-    return {k: v for k, v in recipe.items() if not (stage == "float" and k == "quantized_training")}
+    """What of a recipe decides the outcome of a stage: everything but the stages that follow it."""
+    later = {"float": ("finish_training", "quantized_training"), "finish": ("quantized_training",)}.get(stage, ())
+    return {k: v for k, v in recipe.items() if k not in later}
 
 
 def write_csv(path: Path, rows: list[dict[str, float]]) -> None:

@@ -48,11 +48,14 @@ class StageConfig(Strict):
 
 
 class Recipe(Strict):
-    """A model and its two stages: float training, then quantization-aware training from the absorbed float model."""
+    """A model and its stages: float training, optionally a finish (weaker augmentation, say), then quantization-aware
+    training from the absorbed float model.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     model: ModelConfig = ModelConfig()
     float_training: StageConfig = StageConfig()
+    finish_training: StageConfig | None = None
     quantized_training: StageConfig = StageConfig(epochs=10, learning_rate=1e-4)
     seed: int = 0
     train_images: int | None = Field(None, ge=2)  # only the first so many training images; None: all

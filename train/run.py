@@ -41,6 +41,9 @@ def train_recipe(recipe: Recipe, data: Cifar10, out: Path, *, resume: bool = Fal
     torch.manual_seed(recipe.seed)
     model = ResMLP(recipe.model.architecture())
     rows = run_stage(Stage("float", recipe.float_training, model, 0), recipe, data, out, resume=resume, compile_model=compile_model)
+    if recipe.finish_training is not None:
+        finish = Stage("finish", recipe.finish_training, model, 2)
+        rows = rows + _later(run_stage(finish, recipe, data, out, resume=resume, compile_model=compile_model), len(rows))
     absorbed = absorb(model.eval())
     float_top1 = accuracy(absorbed, data.x_test, data.y_test)
     quantized = quantize(absorbed)
@@ -59,6 +62,11 @@ def train_recipe(recipe: Recipe, data: Cifar10, out: Path, *, resume: bool = Fal
     plot_history(rows, quantized_rows, recipe.name, out / "history.png")
     plot_functions(quantized, recipe.name, out / "functions.png")
     return path, metrics
+
+
+def _later(rows: list[dict[str, float]], epochs: int) -> list[dict[str, float]]:
+    """Rows of a stage that follows `epochs` others."""
+    return [row | {"epoch": row["epoch"] + epochs} for row in rows]
 
 
 def load_quantized(path: Path | str) -> tuple[QuantResMLP, dict[str, Any]]:

@@ -17,16 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accel import tools
-from accel.compile_model import digest
 
 log = logging.getLogger(__name__)
 
 CELLS = Path(__file__).with_name("ecp5_cells.v")  # our models of what Yosys has only as black boxes
 _SYNTH = """\
 read_verilog -sv {sources}
-synth_ecp5 -top layer
+synth_ecp5 -top psaflow_layer
 tee -q -o stat.json stat -json
-select layer
+select psaflow_layer
 write_rtlil -selected module.il
 """
 _STITCH = """\
@@ -71,7 +70,7 @@ def read_design(rtl: Path) -> dict:
 def synthesise(
     rtl: Path, cache: Path | None = None, processes: int | None = None, progress: Progress | None = None
 ) -> dict[str, tuple[Path, Cells]]:
-    """Map every module of the design in `rtl`: {module name: (RTLIL file of a module `layer`, its cells)}.
+    """Map every module of the design in `rtl`: {module name: (RTLIL file of a module `psaflow_layer`, its cells)}.
 
     cache: where results live, under the hash of sources, memories, script and Yosys version (default: the
     user's cache folder). Modules that differ only in their name are mapped once. processes: modules mapped at
@@ -83,7 +82,11 @@ def synthesise(
     with ThreadPoolExecutor(processes or os.cpu_count()) as pool:
         different = {layer.key: layer for layer in layers.values()}
         jobs = {key: pool.submit(layer.synthesise, cache / key, progress) for key, layer in different.items()}
-        results = {name: jobs[layer.key].result() for name, layer in layers.items()}
+        try:
+            results = {name: jobs[layer.key].result() for name, layer in layers.items()}
+        except SynthesisError:
+            pool.shutdown(cancel_futures=True)
+            raise
     return {name: (path / "module.il", _cells(path / "stat.json")) for name, path in results.items()}
 
 
@@ -99,7 +102,7 @@ def stitch(
     reads = []
     for name, path in modules.items():
         shutil.copy(path, folder / f"{name}.il")
-        reads.append(f"read_rtlil {name}.il\nrename layer {name}")
+        reads.append(f"read_rtlil {name}.il\nrename psaflow_layer {name}")
     _yosys(folder, "stitch", _STITCH.format(top=top, modules="\n".join(reads), write=write))
     for name in modules:
         (folder / f"{name}.il").unlink()
@@ -134,17 +137,19 @@ def cell_arguments() -> Sequence[str]:
 
 
 class _Layer:
-    """One module of a design, its wrapper renamed `layer`, and the key of its mapped result."""
+    """One module of a design, its wrapper renamed `psaflow_layer`, and the key of its mapped result."""
 
     def __init__(self, rtl: Path, module: Mapping) -> None:
         self.name = module["name"]
         self._sources = [f"{self.name}.sv", *(s for s in module["sources"] if s != f"{self.name}.sv")]
         self._files = {name: (rtl / name).read_bytes() for name in (*self._sources, *module["memories"])}
         wrapper = self._files[self._sources[0]].decode()
-        self._files[self._sources[0]] = re.sub(rf"\bmodule\s+{self.name}\b", "module layer", wrapper).encode()
+        self._files[self._sources[0]] = re.sub(
+            rf"\bmodule\s+{self.name}\b", "module psaflow_layer", wrapper
+        ).encode()
         contents = [part for name in list(self._files)[1:] for part in (name, self._files[name])]
         script = _SYNTH.format(sources="")
-        self.key = digest(script, tools.version("yosys"), self._files[self._sources[0]], *contents)
+        self.key = tools.digest(script, tools.version("yosys"), self._files[self._sources[0]], *contents)
 
     def synthesise(self, result: Path, progress: Progress | None) -> Path:
         """Map the layer into the folder `result`, if it is not there."""

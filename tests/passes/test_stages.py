@@ -1,0 +1,192 @@
+"""The whole road of tiny networks: exported, tidy, streamlined, integer, dataflow; the same answers all along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto, TensorProto
+from qonnx.core.modelwrapper import ModelWrapper
+
+from custom_ops.runtime import session
+from passes import INTEGER, STREAMLINE, TIDY, dataflow
+from passes.check import logits
+from passes.function_to_lut import BOUNDARY_ENTRIES
+from passes.graph import Graph, PassRefusal, get_metadata
+from passes.hardware import hardware_nodes, plan
+from passes.logits_to_integer import SCALE
+from tests.conftest import ACTIVATIONS, TARGET_CYCLES, Network
+
+STAGES = ("exported", "tidy", "streamlined", "integer", "dataflow")
+NEAR_BOUNDARIES = 3  # images of 64 that may differ where PyTorch's softmax lands on the other side of a rounding boundary
+
+each_network = pytest.mark.parametrize("activation", ACTIVATIONS)
+each_stage = pytest.mark.parametrize("stage", STAGES)
+
+
+def types(model: ModelProto) -> dict[str, tuple[int, list]]:
+    """Every tensor's element type and shape, as far as noted."""
+    values = (*model.graph.value_info, *model.graph.input, *model.graph.output)
+    return {
+        v.name: (v.type.tensor_type.elem_type, [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim])
+        for v in values
+        if v.type.tensor_type.HasField("shape")
+    }
+
+
+@each_network
+def test_no_pass_changes_an_answer(network: Callable[[str], Network], activation: str) -> None:
+    records = network(activation).records
+    assert [r.name for r in records] == [type(p).__name__ for p in (*TIDY, *STREAMLINE, *INTEGER, *dataflow(TARGET_CYCLES))]
+    assert [r.mismatches for r in records] == [0] * len(records)
+
+
+@each_stage
+@each_network
+def test_a_stage_is_a_valid_model_with_a_shape_on_every_tensor(network: Callable[[str], Network], activation: str, stage: str) -> None:
+    model = network(activation).stages[stage]
+    onnx.checker.check_model(model, full_check=True)
+    known = types(model)
+    for node in model.graph.node:
+        for tensor in node.output:
+            kind, shape = known[tensor]
+            assert kind != TensorProto.UNDEFINED, tensor
+            if tensor not in parameters(model):
+                assert isinstance(shape[0], str) and all(isinstance(d, int) and d > 0 for d in shape[1:]), (tensor, shape)
+    assert known[model.graph.output[0].name][1] == ["N", 10]
+
+
+def parameters(model: ModelProto) -> set[str]:
+    """Tensors that are computed from constants alone."""
+    constant = {i.name for i in model.graph.initializer}
+    for node in model.graph.node:
+        if set(node.input) <= constant:
+            constant.update(node.output)
+    return constant
+
+
+@each_stage
+@each_network
+def test_a_stage_runs_in_plain_onnxruntime_at_any_batch(
+    network: Callable[[str], Network], images: np.ndarray, activation: str, stage: str
+) -> None:
+    model = network(activation).stages[stage]
+    assert types(model)[model.graph.input[0].name] == (TensorProto.UINT8, ["N", 32, 32, 3])
+    opened = session(model, kernels=False, threads=1)
+    name = model.graph.input[0].name
+    alone = np.concatenate([opened.run(None, {name: images[i : i + 1]})[0] for i in range(3)])
+    together = opened.run(None, {name: images[:7]})[0]
+    assert together.shape == (7, 10)
+    assert (together[:3] == alone).all()
+
+
+@each_stage
+@each_network
+def test_kernels_and_bodies_agree(network: Callable[[str], Network], images: np.ndarray, activation: str, stage: str) -> None:
+    model = network(activation).stages[stage]
+    feed = {model.graph.input[0].name: images[:8]}
+    plain = session(model, kernels=False, threads=1).run(None, feed)[0]
+    assert (session(model, kernels="auto", threads=1).run(None, feed)[0] == plain).all()
+
+
+@each_network
+def test_the_integer_stage_holds_no_float_tensor(network: Callable[[str], Network], activation: str) -> None:
+    for stage in ("integer", "dataflow"):
+        model = network(activation).stages[stage]
+        kinds = {kind for kind, _ in types(model).values()} | {i.data_type for i in model.graph.initializer}
+        assert kinds <= {TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64}
+        assert types(model)["logits"] == (TensorProto.INT32, ["N", 10])
+        assert float(get_metadata(model, SCALE)) > 0
+
+
+@each_network
+def test_the_dataflow_stage_is_hardware_with_single_readers_and_matching_lanes(network: Callable[[str], Network], activation: str) -> None:
+    model = network(activation).stages["dataflow"]
+    graph = Graph(ModelWrapper(model))
+    nodes = hardware_nodes(graph)
+    assert {n.domain for n in model.graph.node[:-1]} == {"psaflow.hw"}
+    assert (model.graph.node[-1].op_type, list(model.graph.node[-1].output)) == ("Squeeze", ["logits"])
+    names = [n.name for n in nodes]
+    assert len(set(names)) == len(names)
+    given = {t: lanes for n in nodes for t, lanes in zip(n.output, plan(graph, n).out_lanes, strict=True)}
+    for node in nodes:
+        figures = plan(graph, node)
+        assert figures.cycles <= TARGET_CYCLES, node.name
+        for tensor, lanes in zip(node.input, figures.in_lanes, strict=False):
+            assert given.get(tensor, lanes) == lanes, tensor
+        assert all(len(graph.consumers(t)) == 1 for t in node.output), node.name
+
+
+@each_network
+def test_quantized_tensors_have_their_datatypes(network: Callable[[str], Network], activation: str) -> None:
+    for stage in ("integer", "dataflow"):
+        wrapper = ModelWrapper(network(activation).stages[stage])
+        for tensor, (kind, _) in types(wrapper.model).items():
+            name = wrapper.get_tensor_datatype(tensor).name
+            if kind == TensorProto.INT8:
+                assert name == "INT8", tensor
+            elif kind == TensorProto.UINT8:
+                assert name == "UINT8", tensor
+            elif kind == TensorProto.INT32:
+                assert name.startswith("INT") and int(name[3:]) <= 32, tensor
+    wrapper = ModelWrapper(network(activation).stages["integer"])
+    for node in wrapper.graph.node:
+        if node.op_type == "MatMulInteger":
+            assert int(wrapper.get_tensor_datatype(node.output[0]).name[3:]) <= 25, node.name
+
+
+@each_network
+def test_brevitas_the_export_and_the_integers_agree(
+    network: Callable[[str], Network], images: np.ndarray, activation: str, record_property: Callable[[str, object], None]
+) -> None:
+    import torch
+
+    net = network(activation)
+    with torch.no_grad():
+        brevitas = net.quantized.eval()(torch.from_numpy(images)).numpy().astype(np.float64)
+    exported, integer, hardware = (logits(net.stages[s], images) for s in ("exported", "integer", "dataflow"))
+    assert (integer == hardware).all()
+    entries = int(get_metadata(net.stages["integer"], BOUNDARY_ENTRIES))
+    assert (exported == integer).all()
+    different = int((brevitas != integer).any(1).sum())
+    record_property(f"{activation}: images of {len(images)} on which Brevitas and the integers differ", different)
+    assert different <= (NEAR_BOUNDARIES if activation in ("psa", "lerp_psa") and entries > 0 else 0)
+    assert len(np.unique(integer)) > 100  # the network does tell images apart
+
+
+@each_network
+def test_the_largest_integer_is_the_largest_logit(network: Callable[[str], Network], images: np.ndarray, activation: str) -> None:
+    stages = network(activation).stages
+    raw = session(stages["integer"], kernels=False, threads=1).run(None, {"pixels": images})[0]
+    assert raw.dtype == np.int32
+    assert (raw.argmax(1) == logits(stages["integer"], images).argmax(1)).all()
+
+
+INCOMPATIBLE = pytest.mark.xfail(strict=True, raises=PassRefusal, reason="FoldToTarget picks lanes that no converter can join")
+
+
+@pytest.mark.parametrize("target", [65536, 12288, 6144, 3072, pytest.param(2048, marks=INCOMPATIBLE), 1024])
+def test_every_target_within_reach_is_reached(network: Callable[[str], Network], target: int) -> None:
+    wrapper = ModelWrapper(network("relu").stages["integer"], make_deepcopy=True)
+    for step in dataflow(target):
+        wrapper = wrapper.transform(step, cleanup=False)
+    graph = Graph(wrapper)
+    assert max(plan(graph, n).cycles for n in hardware_nodes(graph)) <= target
+
+
+def test_a_target_out_of_reach_is_refused_with_the_node_that_limits_it(network: Callable[[str], Network]) -> None:
+    wrapper = ModelWrapper(network("relu").stages["integer"], make_deepcopy=True)
+    with pytest.raises(PassRefusal, match=r"input\w*: no folding reaches 100 cycles per image; raise target_cycles"):
+        for step in dataflow(100):
+            wrapper = wrapper.transform(step, cleanup=False)
+
+
+def test_a_folding_of_the_user_reaches_the_graph(network: Callable[[str], Network]) -> None:
+    wrapper = ModelWrapper(network("relu").stages["integer"], make_deepcopy=True)
+    chosen = next(n.name for n in network("relu").stages["dataflow"].graph.node if n.op_type == "MatVec")
+    for step in dataflow(8192, {chosen: {"PE": 4, "SIMD": 6}}):
+        wrapper = wrapper.transform(step, cleanup=False)
+    unit = next(n for n in wrapper.graph.node if n.name == chosen)
+    assert {a.name: a.i for a in unit.attribute if a.name in ("PE", "SIMD")} == {"PE": 4, "SIMD": 6}
