@@ -105,13 +105,13 @@ class Module:
         once = [] if small else [path for path in generated if "Slow" in path.name or "Syms" in path.name]
         each_cycle = [path for path in generated if path not in once] + [_HARNESS]
         level = self.optimize or ("-O1" if small else "-O2")
-        objects = [_runtime()]
+        objects = [str(_runtime())]
         for name, parts, option in (("once", once, "-O0"), ("cycle", each_cycle, level)):
             if parts:
                 (folder / f"{name}.cc").write_text("".join(f'#include "{path}"\n' for path in parts))
                 arguments = [*_CXX, option, "-I.", *_includes(), "-c", f"{name}.cc", "-o", f"{name}.o"]
                 tools.run("g++", arguments, folder)
-                objects.append(Path(f"{name}.o"))
+                objects.append(f"{name}.o")
         arguments = ["-shared", "-Wl,-Bsymbolic", *objects, "-pthread", "-o", "model.tmp"]
         tools.run("g++", arguments, folder)
         return folder / "model.tmp"
@@ -189,7 +189,7 @@ def _runtime() -> Path:
         source = unfinished.with_suffix(".cc")
         parts = [_include_root() / "verilated.cpp", _include_root() / "verilated_threads.cpp"]
         source.write_text("".join(f'#include "{part}"\n' for part in parts))
-        arguments = [*_CXX, "-Os", *_includes(), "-c", source, "-o", unfinished]
+        arguments = [*_CXX, "-Os", *_includes(), "-c", str(source), "-o", str(unfinished)]
         tools.run("g++", arguments, path.parent)
         source.unlink()
         unfinished.replace(path)

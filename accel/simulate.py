@@ -12,7 +12,7 @@ from accel.verilate import Beats, Progress, Run, SimulationError, Stream, Tap, b
 
 log = logging.getLogger(__name__)
 
-_SIGNED = {8: np.dtype(np.int8), 32: np.dtype("<i4")}  # of an element by its bits
+_SIGNED: dict[int, np.dtype] = {8: np.dtype(np.int8), 32: np.dtype("<i4")}  # of an element by its bits
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,9 @@ def _judge(
     out = run.outputs["m_axis"]
     per_image = design["output"]["beats_per_image"]
     _check_last(out, per_image)
-    compared, wrong, skipped, first = 0, {}, [], None
+    compared, first = 0, None
+    wrong: dict[str, int] = {}
+    skipped: list[str] = []
     for link in links:
         tensor = link["tensor"]
         if tensor not in references:

@@ -62,7 +62,7 @@ def find(tool: str) -> str:
 
 @functools.cache
 def version(tool: str) -> str:
-    """Name and version of `tool` as `tool --version` prints them, without the options it was compiled with."""
+    """Name and version of `tool` as `tool --version` prints them, without its compilation options."""
     done = subprocess.run([find(tool), "--version"], capture_output=True, text=True, check=False)
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if re.search(r"\d", line)]
     text = lines[0] if lines else "unknown"

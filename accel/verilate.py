@@ -201,7 +201,7 @@ def build(
 _BYTES = ctypes.POINTER(ctypes.c_uint8)
 
 
-def _pointers() -> tuple[ctypes.Array, ctypes.Array, ctypes.Array]:
+def _pointers() -> tuple:
     return _BYTES(), ctypes.POINTER(ctypes.c_uint64)(), _BYTES()
 
 

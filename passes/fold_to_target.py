@@ -41,7 +41,9 @@ class FoldToTarget(Transformation):
             if fixed:
                 known = OPS[node.op_type].folding
                 for name in fixed.keys() - known.keys():
-                    raise PassRefusal(f"folding: {node.name} is a {node.op_type}, which has no {name!r}; it has {', '.join(known) or 'none'}")
+                    raise PassRefusal(
+                        f"folding: {node.name} is a {node.op_type}, which has no {name!r}; it has {', '.join(known) or 'none'}"
+                    )
                 set_folding(node, **fixed)
                 plan(graph, node)
             else:

@@ -105,7 +105,8 @@ def rand_augment(images: Tensor, generator: torch.Generator, operations: int = 2
         choice = torch.randint(0, len(GEOMETRIC) + len(COLOUR), (len(x),), generator=generator, device=x.device)
         sign = torch.randint(0, 2, (len(x),), generator=generator, device=x.device).float() * 2 - 1
         moved = ((choice > 0) & (choice < len(GEOMETRIC))).nonzero().flatten()
-        x[moved] = _warp(x[moved], choice[moved], sign[moved])
+        if len(moved):
+            x[moved] = _warp(x[moved], choice[moved], sign[moved])
         for index, name in enumerate(COLOUR, start=len(GEOMETRIC)):
             picked = (choice == index).nonzero().flatten()
             if len(picked):

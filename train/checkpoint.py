@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from typing import Any
 import torch
 
 FORMAT = "psaflow-checkpoint-1"
+# what torch's safe unpickler raises on bytes that are no pickle of plain data; it checks little before it runs into them
+UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, LookupError, OSError, TypeError,
+              AttributeError, AssertionError, struct.error)  # fmt: skip
 
 
 class CheckpointError(ValueError):
@@ -35,7 +39,7 @@ def load(path: Path | str) -> dict[str, Any]:
         raise CheckpointError(f"{path}: no such checkpoint; train one with `psaflow train RECIPE.yaml`")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError, OSError):
+    except UNREADABLE:
         raise CheckpointError(f"{path}: not a readable checkpoint (cut short, damaged, or holding code); train or fetch it again") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a psaflow checkpoint (no format {FORMAT!r}); make one with `psaflow train RECIPE.yaml`")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,8 +73,10 @@ def _from_npz(path: Path) -> Cifar10:
             parts = {name: arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")}
     except KeyError as error:
         raise DataError(f"array {str(error.args[0]).split()[0]} is missing; an .npz needs {FORM}") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError):
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError):
         raise DataError(f"not a readable .npz; it needs {FORM}") from None
+    if not all(isinstance(part, np.ndarray) for part in parts.values()):
+        raise DataError(f"not a readable .npz; it needs {FORM}")
     labels = {name: parts[name].astype(np.int64) if np.issubdtype(parts[name].dtype, np.integer) else parts[name]
               for name in ("y_train", "y_test")}  # fmt: skip
     return Cifar10(parts["x_train"], labels["y_train"], parts["x_test"], labels["y_test"])

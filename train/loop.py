@@ -104,17 +104,20 @@ def run_stage(stage: Stage, recipe: Recipe, data: Cifar10, folder: Path, *, resu
     steps = len(images) // config.batch
     if steps == 0:
         raise TrainingError(f"{recipe.name}: {len(images)} training images are fewer than one batch of {config.batch}")
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0, foreach=True)
     rows: list[dict[str, float]] = []
     last = folder / f"last_{stage.name}.pt"
+    state = None
     if resume and last.exists():
         state = checkpoint.load(last)
         if _relevant(state["recipe"], stage.name) != _relevant(recipe.model_dump(), stage.name):
             raise TrainingError(f"{last}: belongs to another recipe; train into another folder or without --resume")
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
         rows = state["rows"]
         log.info("%s: resuming %s after epoch %d", recipe.name, stage.name, len(rows))
+    # made after the loading, because Brevitas' quantizers replace their parameters when they load
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0, foreach=True)
+    if state is not None:
+        optimizer.load_state_dict(state["optimizer"])
     forward = torch.compile(model) if compile_model else model
     for epoch in range(len(rows), min(config.epochs, stop_after or config.epochs)):
         started = time.perf_counter()
@@ -133,11 +136,10 @@ def run_stage(stage: Stage, recipe: Recipe, data: Cifar10, folder: Path, *, resu
             optimizer.step()
             losses.append(loss.detach())
             if step % 50 == 0 and not torch.isfinite(loss):
-                raise TrainingError(f"{recipe.name}: loss is {loss.item()} at {stage.name} epoch {epoch + 1}, step {step}; "
-                                    f"the last good state is {last}")  # fmt: skip
+                raise TrainingError(f"{recipe.name}: loss is {loss.item()} at {stage.name} epoch {epoch + 1}, step {step}; {_good(last)}")
         mean = torch.stack(losses).mean().item()
         if not math.isfinite(mean):
-            raise TrainingError(f"{recipe.name}: loss became {mean} in {stage.name} epoch {epoch + 1}; the last good state is {last}")
+            raise TrainingError(f"{recipe.name}: loss became {mean} in {stage.name} epoch {epoch + 1}; {_good(last)}")
         top1 = accuracy(model, data.x_test, data.y_test)
         rows.append({"epoch": epoch + 1, "loss": mean, "top1": top1, "seconds": time.perf_counter() - started})
         checkpoint.save(last, {"recipe": recipe.model_dump(), "model": model.state_dict(),
@@ -146,6 +148,10 @@ def run_stage(stage: Stage, recipe: Recipe, data: Cifar10, folder: Path, *, resu
         log.info("%s %s epoch %d/%d: loss %.4f, top-1 %.2f %%, %.0f s", recipe.name, stage.name, epoch + 1, config.epochs, mean,
                  top1, rows[-1]["seconds"])  # fmt: skip
     return rows
+
+
+def _good(last: Path) -> str:
+    return f"the last good state is {last}" if last.exists() else "no epoch was finished"
 
 
 def _relevant(recipe: dict, stage: str) -> dict:

@@ -15,6 +15,7 @@ from train.resmlp import Affine
 
 SMALLEST_ACTIVATION_SCALE = 2.0**-8  # an all-zero tensor must not give a scale of 2**-33
 SMALLEST_WEIGHT_SCALE = 2.0**-15  # a dead row would otherwise saturate its bias
+WEIGHT_STEPS = 128  # Brevitas clamps a weight's largest magnitude, which is the scale times this
 
 
 class ActivationQuant(Int8ActPerTensorFixedPoint):
@@ -27,13 +28,13 @@ class ActivationQuant(Int8ActPerTensorFixedPoint):
 class WeightQuant(Int8WeightPerChannelFixedPoint):
     """Narrow INT8, one power-of-two scale per output channel."""
 
-    scaling_min_val = SMALLEST_WEIGHT_SCALE
+    scaling_min_val = SMALLEST_WEIGHT_SCALE * WEIGHT_STEPS
 
 
 class ClassifierWeightQuant(Int8WeightPerTensorFixedPoint):
     """Narrow INT8, one scale for all classes, so that the largest integer is the largest logit."""
 
-    scaling_min_val = SMALLEST_WEIGHT_SCALE
+    scaling_min_val = SMALLEST_WEIGHT_SCALE * WEIGHT_STEPS
 
 
 BiasQuant = Int24Bias

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -93,5 +93,6 @@ def _one_line(kind: type[BaseModel], error: ValidationError) -> str:
         return f"{key}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}" if key else first["msg"]
     section: type[BaseModel] = kind
     for part in first["loc"][:-1]:
-        section = section.model_fields[str(part)].annotation  # type: ignore[assignment]
+        kinds = (section.model_fields[str(part)].annotation, *get_args(section.model_fields[str(part)].annotation))
+        section = next(k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel))
     return f"unknown key {key!r}; known here: {', '.join(section.model_fields)}"

@@ -112,19 +112,15 @@ def bitstream(
     work = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     failed = out.with_name(f"{out.name}-failed")
     stages = _Stages(progress)
-    flags = [DEVICES[device].option, "--package", package, "--speed", speed, "--freq", mhz, "--seed", seed]
-    flags += ["--lpf-allow-unconstrained", "--timing-allow-fail", *options]
+    flags = [DEVICES[device].option, "--package", package, "--speed", str(speed), "--seed", str(seed)]
+    flags += ["--freq", str(mhz), "--lpf-allow-unconstrained", "--timing-allow-fail", *options]
     try:
         with stages.stage("synthesise"):
             mapped = synthesise(rtl, cache, processes, progress)
         with stages.stage("stitch"):
             stitch(rtl, work, {name: path for name, (path, _) in mapped.items()})
-        with stages.stage("pack"):
-            _check_fit(device, _nextpnr(work, "pack", [*flags, "--pack-only"])["utilization"])
-        with stages.stage("place and route"):
-            report = _nextpnr(work, "report", [*flags, "--textcfg", "psaflow.config"])
-        path = _critical_path(report)
-        fmax = min((clock["achieved"] for clock in report["fmax"].values()), default=0.0)
+        report = _place_and_route(work, device, flags, stages)
+        fmax, path = _slowest(report)
         if fmax < mhz:
             raise SynthesisError(
                 f"{top} on {device}: reaches {fmax:.1f} MHz, {mhz:g} MHz asked (slowest path: {path[0]} "
@@ -181,7 +177,8 @@ def check_bitstream(bit: Path, config: Path) -> None:
 
 def _contents(config: Path) -> dict[str, list[str]]:
     """The device and the block RAMs of a .config: {section's first line: its rows}."""
-    contents, rows = {}, []
+    contents: dict[str, list[str]] = {}
+    rows: list[str] = []
     for line in config.read_text().splitlines():
         if line.startswith("."):
             rows = []
@@ -209,9 +206,7 @@ class _Stages:
             self._progress(name, self.seconds[name])
 
 
-def _tool(
-    tool: str, arguments: Sequence[str | int | float], folder: Path, log_name: str | None = None
-) -> None:
+def _tool(tool: str, arguments: Sequence[str], folder: Path, log_name: str | None = None) -> None:
     try:
         tools.run(
             tool, [str(argument) for argument in arguments], folder, folder / (log_name or f"{tool}.log")
@@ -220,11 +215,19 @@ def _tool(
         raise SynthesisError(str(error)) from None
 
 
-def _nextpnr(folder: Path, name: str, flags: Sequence[str | int | float]) -> dict:
+def _nextpnr(folder: Path, name: str, flags: Sequence[str]) -> dict:
     """Run nextpnr on netlist.json; its log is `name`.log, its report, which is returned, `name`.json."""
     arguments = ["-q", "-l", f"{name}.log", "--json", "netlist.json", "--report", f"{name}.json", *flags]
     _tool("nextpnr-ecp5", arguments, folder, f"{name}.log")
     return json.loads((folder / f"{name}.json").read_text())
+
+
+def _place_and_route(work: Path, device: str, flags: Sequence[str], stages: _Stages) -> Mapping[str, Mapping]:
+    """nextpnr's report, with psaflow.config written; SynthesisError early if the device is too small."""
+    with stages.stage("pack"):
+        _check_fit(device, _nextpnr(work, "pack", [*flags, "--pack-only"])["utilization"])
+    with stages.stage("place and route"):
+        return _nextpnr(work, "report", [*flags, "--textcfg", "psaflow.config"])
 
 
 def _usage(utilization: Mapping[str, Mapping[str, int]]) -> dict[str, Usage]:
@@ -254,14 +257,15 @@ def _check_fit(device: str, utilization: Mapping[str, Mapping[str, int]]) -> Non
     raise SynthesisError(f"{device}: needs {needs}; choose {' or '.join(advice) or 'a larger package'}")
 
 
-def _critical_path(report: Mapping) -> list[str]:
-    """The slowest path between two registers: `cell.port` of each output on it, then the last input."""
+def _slowest(report: Mapping) -> tuple[float, list[str]]:
+    """MHz of the slowest clock and its slowest path: each `cell.port` that drives a wire, then the end."""
+    fmax = min((clock["achieved"] for clock in report["fmax"].values()), default=0.0)
     for path in report["critical_paths"]:
         if path["from"] == path["to"] and path["from"].startswith("posedge"):
             steps = path["path"]
-            wires = [step["from"] for step in steps if step["type"] == "routing"] + [steps[-1]["to"]]
-            return [f"{end['cell']}.{end['port']}" for end in wires]
-    return []
+            ends = [step["from"] for step in steps if step["type"] == "routing"] + [steps[-1]["to"]]
+            return fmax, [f"{end['cell']}.{end['port']}" for end in ends]
+    return fmax, ["unknown"]
 
 
 def _replace(new: Path, old: Path) -> None:

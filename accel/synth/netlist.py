@@ -70,7 +70,7 @@ def read_design(rtl: Path) -> dict:
 def synthesise(
     rtl: Path, cache: Path | None = None, processes: int | None = None, progress: Progress | None = None
 ) -> dict[str, tuple[Path, Cells]]:
-    """Map every module of the design in `rtl`: {module name: (RTLIL file of a module `psaflow_layer`, its cells)}.
+    """Map every module of the design in `rtl`: {name: (RTLIL file of a module `psaflow_layer`, its cells)}.
 
     cache: where results live, under the hash of sources, memories, script and Yosys version (default: the
     user's cache folder). Modules that differ only in their name are mapped once. processes: modules mapped at

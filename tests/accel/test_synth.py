@@ -281,6 +281,17 @@ def test_a_module_is_mapped_again_only_when_its_memory_or_source_changed(cells, 
 
 
 @needs_yosys
+def test_modules_that_differ_only_in_their_name_are_mapped_once(tmp_path, cache):
+    twins = {
+        name: (PRODUCTS.replace("products", name).replace("@COUNT@", "1"), {}) for name in ("left", "right")
+    }
+    other = {"longer": (PRODUCTS.replace("products", "longer").replace("@COUNT@", "3"), {})}
+    mapped = synthesise(write_design(tmp_path / "rtl", PRODUCTS_TOP, twins | other), cache)
+    assert mapped["left"] == mapped["right"]
+    assert [mapped[name][1].dsp for name in ("left", "right", "longer")] == [1, 1, 3]
+
+
+@needs_yosys
 def test_a_syntax_error_names_module_and_line(tmp_path, cache):
     rtl = products(tmp_path, 1)
     (rtl / "products.sv").write_text("module products (input clk);\n  assign = 1;\nendmodule\n")

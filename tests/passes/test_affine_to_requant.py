@@ -24,30 +24,39 @@ def affine(*, weight: str = "int8[3] w = {127, -3, 1}", weight_scale: str = "flo
 def test_it_becomes_one_multiply_add_and_shift_exactly_for_every_code() -> None:
     before = parse(affine())
     after = apply(before, AffineToRequant())
-    assert_same(after, """
+    assert_same(
+        after,
+        """
         g (int8[N,2,3] q) => (int8[N,2,3] y)
         <int32[3] mult = {127, -3, 1}, int32[3] bias = {-700, 12, 33}, int32[3] shift = {4, 3, 8}>
-        { y = psaflow.Requant <axis = -1, rounding = "HALF_EVEN", lo = -128, hi = 127> (q, mult, bias, shift) }""")
+        { y = psaflow.Requant <axis = -1, rounding = "HALF_EVEN", lo = -128, hi = 127> (q, mult, bias, shift) }""",
+    )
     assert_equal_values(before, after, q=every_code(2, 3))
 
 
 def test_without_a_bias_the_bias_is_zero() -> None:
     before = parse(affine(body="a = Mul (x, wd)"))
     after = apply(before, AffineToRequant())
-    assert_same(after, """
+    assert_same(
+        after,
+        """
         g (int8[N,2,3] q) => (int8[N,2,3] y)
         <int32[3] mult = {127, -3, 1}, int32[3] bias = {0, 0, 0}, int32[3] shift = {4, 3, 8}>
-        { y = psaflow.Requant <axis = -1, rounding = "HALF_EVEN", lo = -128, hi = 127> (q, mult, bias, shift) }""")
+        { y = psaflow.Requant <axis = -1, rounding = "HALF_EVEN", lo = -128, hi = 127> (q, mult, bias, shift) }""",
+    )
     assert_equal_values(before, after, q=every_code(2, 3))
 
 
 def test_one_scale_for_all_weights_gives_one_shift() -> None:
     before = parse(affine(weight_scale="float ws = {0.5}", bias_scale="float bs = {0.125}"))
     after = apply(before, AffineToRequant())
-    assert_same(after, """
+    assert_same(
+        after,
+        """
         g (int8[N,2,3] q) => (int8[N,2,3] y)
         <int32[3] mult = {127, -3, 1}, int32[3] bias = {-700, 12, 33}, int32[1] shift = {4}>
-        { y = psaflow.Requant <axis = -1, rounding = "HALF_EVEN", lo = -128, hi = 127> (q, mult, bias, shift) }""")
+        { y = psaflow.Requant <axis = -1, rounding = "HALF_EVEN", lo = -128, hi = 127> (q, mult, bias, shift) }""",
+    )
     assert_equal_values(before, after, q=every_code(2, 3))
 
 
@@ -80,7 +89,9 @@ def test_a_parameter_per_token_is_left_alone() -> None:
 
 
 def test_a_product_that_is_read_elsewhere_stays_for_the_other() -> None:
-    before = parse(affine().replace("(int8[N,2,3] y)", "(int8[N,2,3] y, float[N,2,3] r)").replace("[sum_quantize]", "r = Relu (p)\n[sum_quantize]"))
+    before = parse(
+        affine().replace("(int8[N,2,3] y)", "(int8[N,2,3] y, float[N,2,3] r)").replace("[sum_quantize]", "r = Relu (p)\n[sum_quantize]")
+    )
     after = apply(before, AffineToRequant())
     assert "Requant" in [n.op_type for n in after.graph.node]
     assert_equal_values(before, after, q=every_code(2, 3))

@@ -66,9 +66,12 @@ def test_what_nothing_uses_goes() -> None:
     for tensor in ("a", "y"):
         wrapper.set_tensor_datatype(tensor, onnx_datatype("INT8"))
     after = apply(before, RemoveUnused())
-    assert_same(after, """
+    assert_same(
+        after,
+        """
         g (float[N,2] x) => (float[N,2] y) <float[2] b = {1, 2}>
-        { y = Add (x, b) }""")
+        { y = Add (x, b) }""",
+    )
     assert [i.name for i in after.graph.initializer] == ["b"]
     assert {v.name for v in after.graph.value_info} <= {"b"}
     assert [a.tensor_name for a in after.graph.quantization_annotation] == ["y"]

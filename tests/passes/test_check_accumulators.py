@@ -68,9 +68,12 @@ def test_no_input_exceeds_the_bound_and_one_reaches_it_but_for_the_sign(seed: in
 
 
 def test_a_product_of_two_activations_is_refused() -> None:
-    message = refusal(parse("""
+    message = refusal(
+        parse("""
         g (int8[N,2,2] x, int8[N,2,2] v) => (int32[N,2,2] y)
-        { [attention] y = MatMulInteger (x, v) }"""), CheckAccumulators())
+        { [attention] y = MatMulInteger (x, v) }"""),
+        CheckAccumulators(),
+    )
     assert "attention" in message and "two activations" in message
 
 

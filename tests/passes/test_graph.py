@@ -62,13 +62,16 @@ def test_replacing_keeps_what_others_read(graph: Graph) -> None:
     add, relu = graph.producer("s"), graph.producer("t")
     graph.replace([add, relu], [helper.make_node("Abs", ["x"], ["t"])])
     graph.drop_unused()
-    assert_same(graph.model.model, """
+    assert_same(
+        graph.model.model,
+        """
         g (float[N,2] x) => (float[N,2] y) <float[2] b = {1, 2}>
         { c = Constant <value = float[2] {5, 6}> ()
           t = Abs (x)
           s = Add (x, b)
           u = Mul (s, c)
-          y = Add (t, u) }""")
+          y = Add (t, u) }""",
+    )
 
 
 def test_replacing_the_last_reader_lets_the_rest_go(graph: Graph) -> None:
@@ -116,10 +119,13 @@ def test_a_rewrite_is_repeated_until_nothing_changes_and_clears_up() -> None:
             graph.rewire(node.output[0], node.input[0])
             return True
 
-    after = apply(parse("""
+    after = apply(
+        parse("""
         g (float[N,2] x) => (float[N,2] y) <float[2] unused = {3, 4}>
         { a = Relu (x)
           b = Relu (a)
-          y = Neg (b) }"""), DropRelu())
+          y = Neg (b) }"""),
+        DropRelu(),
+    )
     assert listing(after) == listing(parse("g (float[N,2] x) => (float[N,2] y) { y = Neg (x) }"))
     assert not after.graph.initializer

@@ -34,14 +34,17 @@ def test_the_hardware_table_answers_every_code(kind: type, lowest: int, entries:
     full = constant(after, unit.input[1])
     codes = every_code(2, kind=kind)
     assert (full.dtype, full.shape) == (np.int8, (2, 256))
-    assert (full.T == channel_lut(codes, values, rounding, lowest)).all()
+    assert (channel_lut(codes, values, rounding, lowest) == full.T).all()
     assert_equal_values(before, after, x=every_code(4, 2, kind=kind))
 
 
 def test_a_computed_table_is_left_alone() -> None:
-    assert_untouched(parse("""
+    assert_untouched(
+        parse("""
         g (int8[N,4,2] x, int8[2,256] table) => (int8[N,4,2] y)
-        { y = psaflow.ChannelLUT (x, table) }"""), InferChannelLUT())
+        { y = psaflow.ChannelLUT (x, table) }"""),
+        InferChannelLUT(),
+    )
 
 
 def test_a_hardware_table_is_left_alone() -> None:

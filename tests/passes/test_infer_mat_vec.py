@@ -64,11 +64,14 @@ def test_a_product_with_a_bias_becomes_a_unit_that_gives_its_accumulator() -> No
 
 
 def test_weights_on_the_left_are_left_alone() -> None:
-    assert_untouched(parse("""
+    assert_untouched(
+        parse("""
         g (int8[N,2,1] x) => (int8[N,3,1] y)
         <int8[3,2] w = {1, 2, 3, 4, 5, 6}, int32[1] m = {1}, int32[1] b = {0}, int32[1] s = {2}>
         { a = MatMulInteger (w, x)
-          y = psaflow.Requant <axis = -2> (a, m, b, s) }"""), InferMatVec())
+          y = psaflow.Requant <axis = -2> (a, m, b, s) }"""),
+        InferMatVec(),
+    )
 
 
 REFUSALS = {

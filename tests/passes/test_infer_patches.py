@@ -20,9 +20,12 @@ def layout(*, split: str = "-1, 2, 4, 3, 4, 2", perm: str = "0, 1, 3, 2, 4, 5", 
 def test_the_layout_of_patches_becomes_one_node(kind: type) -> None:
     before = parse(layout(kind=np.dtype(kind).name))
     after = apply(before, InferPatches())
-    assert_same(after, f"""
+    assert_same(
+        after,
+        f"""
         g ({np.dtype(kind).name}[N,8,12,2] x) => ({np.dtype(kind).name}[N,6,32] y)
-        {{ y = psaflow.hw.Patches <patch = 4> (x) }}""")
+        {{ y = psaflow.hw.Patches <patch = 4> (x) }}""",
+    )
     pixels = np.random.default_rng(0).integers(np.iinfo(kind).min, np.iinfo(kind).max + 1, (5, 8, 12, 2)).astype(kind)
     assert_equal_values(before, after, x=pixels)
 

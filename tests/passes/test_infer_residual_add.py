@@ -67,8 +67,14 @@ def test_a_wider_operand_is_left_alone() -> None:
 
 REFUSALS = {
     "bias": (residual(parameters=PARAMETERS.replace("b = {0}", "b = {1}")), ("sum", "no bias")),
-    "shift per channel": (residual(parameters=PARAMETERS.replace("[1] s = {4}", "[2] s = {4, 5}")).replace("[N,1]", "[N,2]"), ("sum", "one constant shift")),
-    "multiplier per channel": (residual(parameters=PARAMETERS.replace("[1] m = {1}", "[2] m = {1, 2}")).replace("[N,1]", "[N,2]"), ("sum", "multiplier")),
+    "shift per channel": (
+        residual(parameters=PARAMETERS.replace("[1] s = {4}", "[2] s = {4, 5}")).replace("[N,1]", "[N,2]"),
+        ("sum", "one constant shift"),
+    ),
+    "multiplier per channel": (
+        residual(parameters=PARAMETERS.replace("[1] m = {1}", "[2] m = {1, 2}")).replace("[N,1]", "[N,2]"),
+        ("sum", "multiplier"),
+    ),
     "multiplier": (residual(parameters=PARAMETERS.replace("m = {1}", "m = {3}")), ("sum: multiplier", "3", "power of two")),
     "factor": (residual("[scaled] l = Mul (c, three) t = Add (l, d)"), ("scaled", "3", "power of two")),
     "computed shift": (residual(parameters="int32[1] m = {1}, int32[1] b = {0}", inputs=", int32[1] s"), ("sum", "one constant shift")),

@@ -9,7 +9,9 @@ from tests.passes.graphs import apply, assert_equal_values, assert_same, assert_
 PARAMETERS = "int32[1] m = {1}, int32[1] b = {0}, int32[1] s = {3}"
 
 
-def mean(*, keep: int = 1, axes: str = "int64[1] a = {1}", parameters: str = PARAMETERS, body: str = "", shape: str = "", inputs: str = "") -> str:
+def mean(
+    *, keep: int = 1, axes: str = "int64[1] a = {1}", parameters: str = PARAMETERS, body: str = "", shape: str = "", inputs: str = ""
+) -> str:
     return f"""
         g (int8[N,2,3] x{inputs}) => (int8{shape or ("[N,1,3]" if keep else "[N,3]")} y) <{axes}, {parameters}>
         {{ w = Cast <to = 6> (x)
@@ -36,10 +38,13 @@ def test_a_sum_over_tokens_becomes_one_unit(axis: int) -> None:
 def test_a_token_axis_that_is_not_kept_is_squeezed_behind() -> None:
     before = parse(mean(keep=0))
     after = apply(before, InferTokenMean())
-    assert_same(after, f"""
+    assert_same(
+        after,
+        f"""
         g (int8[N,2,3] x) => (int8[N,3] y) <int64[1] a = {{1}}>
         {{ {UNIT.replace(" y =", " k =")}
-           y = Squeeze (k, a) }}""")
+           y = Squeeze (k, a) }}""",
+    )
     assert_equal_values(before, after, x=tokens())
 
 

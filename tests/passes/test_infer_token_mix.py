@@ -42,11 +42,14 @@ def test_single_parameters_are_spread_over_the_tokens() -> None:
 
 
 def test_weights_on_the_right_are_left_alone() -> None:
-    assert_untouched(parse("""
+    assert_untouched(
+        parse("""
         g (int8[N,1,2] x) => (int8[N,1,3] y)
         <int8[2,3] w = {1, 2, 3, 4, 5, 6}, int32[1] m = {1}, int32[1] b = {0}, int32[1] s = {2}>
         { a = MatMulInteger (x, w)
-          y = psaflow.Requant (a, m, b, s) }"""), InferTokenMix())
+          y = psaflow.Requant (a, m, b, s) }"""),
+        InferTokenMix(),
+    )
 
 
 REFUSALS = {

@@ -23,12 +23,15 @@ def test_two_readers_get_a_copy_each() -> None:
            l = psaflow.hw.Fifo (s)
            y = {ADD} (s, l) }}""")
     after = apply(before, InsertForks())
-    assert_same(after, f"""
+    assert_same(
+        after,
+        f"""
         g (int8[N,4,2] x) => (int8[N,4,2] y)
         {{ s = psaflow.hw.Fifo (x)
            a, b = psaflow.hw.Fork (s)
            l = psaflow.hw.Fifo (a)
-           y = {ADD} (b, l) }}""")
+           y = {ADD} (b, l) }}""",
+    )
     assert_equal_values(before, after, x=X)
 
 

@@ -23,18 +23,23 @@ def links_fit(model) -> bool:
     """Every stream has the same lanes at both ends."""
     graph = Graph(ModelWrapper(model))
     given = {t: lanes for n in hardware_nodes(graph) for t, lanes in zip(n.output, plan(graph, n).out_lanes, strict=True)}
-    return all(given.get(t, lanes) == lanes for n in hardware_nodes(graph) for t, lanes in zip(n.input, plan(graph, n).in_lanes, strict=False))
+    return all(
+        given.get(t, lanes) == lanes for n in hardware_nodes(graph) for t, lanes in zip(n.input, plan(graph, n).in_lanes, strict=False)
+    )
 
 
 @pytest.mark.parametrize(("first", "second"), [(1, 4), (4, 1), (2, 12), (6, 3)])
 def test_a_converter_stands_between_different_widths(first: int, second: int) -> None:
     before = parse(pair(first, second))
     after = apply(before, InsertWidthConverters())
-    assert_same(after, f"""
+    assert_same(
+        after,
+        f"""
         g (int8[N,4,12] x) => (int8[N,4,12] y)
         {{ a = psaflow.hw.Fifo <depth = 2, PE = {first}> (x)
            w = psaflow.hw.WidthConverter <in_lanes = {first}, out_lanes = {second}> (a)
-           y = psaflow.hw.Fifo <depth = 2, PE = {second}> (w) }}""")
+           y = psaflow.hw.Fifo <depth = 2, PE = {second}> (w) }}""",
+    )
     assert links_fit(after)
     assert_equal_values(before, after, x=X)
     assert_untouched(after, InsertWidthConverters())
@@ -51,7 +56,11 @@ def test_each_operand_and_each_copy_gets_its_own() -> None:
           c = psaflow.hw.Fifo <depth = 2, PE = 4> (b)
           y = psaflow.hw.ResidualAdd <shift = 1, PE = 12> (c, a) }""")
     after = apply(before, InsertWidthConverters())
-    assert sorted((n.attribute[0].i, n.attribute[1].i) for n in after.graph.node if n.op_type == "WidthConverter") == [(2, 4), (2, 12), (4, 12)]
+    assert sorted((n.attribute[0].i, n.attribute[1].i) for n in after.graph.node if n.op_type == "WidthConverter") == [
+        (2, 4),
+        (2, 12),
+        (4, 12),
+    ]
     assert links_fit(after)
     assert_equal_values(before, after, x=X)
 
@@ -77,10 +86,13 @@ def test_it_refuses_widths_that_do_not_divide_one_another() -> None:
 
 
 def test_names_stay_unique() -> None:
-    after = apply(parse("""
+    after = apply(
+        parse("""
         g (int8[N,4,12] x) => (int8[N,4,12] y, int8[N,4,12] z)
         { a, b = psaflow.hw.Fork <PE = 2> (x)
           y = psaflow.hw.Fifo <depth = 2, PE = 4> (a)
-          z = psaflow.hw.Fifo <depth = 2, PE = 4> (b) }"""), InsertWidthConverters())
+          z = psaflow.hw.Fifo <depth = 2, PE = 4> (b) }"""),
+        InsertWidthConverters(),
+    )
     names = [n.name for n in after.graph.node]
     assert len(set(names)) == len(names) == 5

@@ -27,10 +27,13 @@ def rows() -> np.ndarray:
 def test_the_logits_become_the_accumulator() -> None:
     before = parse(classifier())
     after = apply(before, LogitsToInteger())
-    assert_same(after, """
+    assert_same(
+        after,
+        """
         g (int8[N,2] q) => (int32[N,3] y) <int8[2,3] w = {127, -3, 1, -127, 5, 2}, int32[3] b = {-700, 12, 33}>
         { m = MatMulInteger (q, w)
-          y = Add (m, b) }""")
+          y = Add (m, b) }""",
+    )
     assert after.graph.output[0].type.tensor_type.elem_type == TensorProto.INT32
     assert float(get_metadata(after, SCALE)) == 0.125
     (expected,), (actual,) = run(before, q=rows()), run(after, q=rows())
@@ -41,10 +44,13 @@ def test_the_logits_become_the_accumulator() -> None:
 def test_without_a_bias_zero_is_added() -> None:
     before = parse(classifier(body="[head_matmul] y = MatMul (x, wd)"))
     after = apply(before, LogitsToInteger())
-    assert_same(after, """
+    assert_same(
+        after,
+        """
         g (int8[N,2] q) => (int32[N,3] y) <int8[2,3] w = {127, -3, 1, -127, 5, 2}, int32[3] b = {0, 0, 0}>
         { m = MatMulInteger (q, w)
-          y = Add (m, b) }""")
+          y = Add (m, b) }""",
+    )
     assert (run(after, q=rows())[0] * 0.125 == run(before, q=rows())[0]).all()
 
 

@@ -25,11 +25,14 @@ def pairs() -> np.ndarray:
 @pytest.mark.parametrize(("keep", "shape"), [(0, "[N,3]"), (1, "[N,1,3]")])
 def test_it_becomes_a_sum_and_a_shift(keep: int, shape: str) -> None:
     after = apply(parse(mean(keep=keep)), MeanToInteger())
-    assert_same(after, f"""
+    assert_same(
+        after,
+        f"""
         g (int8[N,2,3] q) => (int8{shape} y) <int64[1] a = {{1}}, int32[1] one = {{1}}, int32[1] none = {{0}}, int32[1] shift = {{0}}>
         {{ w = Cast <to = 6> (q)
            t = ReduceSum <keepdims = {keep}> (w, a)
-           y = psaflow.Requant <axis = -1, rounding = "HALF_EVEN", lo = -128, hi = 127> (t, one, none, shift) }}""")
+           y = psaflow.Requant <axis = -1, rounding = "HALF_EVEN", lo = -128, hi = 127> (t, one, none, shift) }}""",
+    )
 
 
 @pytest.mark.parametrize("out", [0.0625, 0.125, 0.25, 0.5, 4.0])

@@ -94,24 +94,33 @@ def test_what_it_cannot_pass_stops_it(function: str) -> None:
 
 
 def test_a_tensor_with_a_second_reader_stops_it() -> None:
-    assert_untouched(parse("""
+    assert_untouched(
+        parse("""
         g (float[N,2,3] x) => (float[N,4,3] y, float[N,3,4] f) <float[2,4] w = {1, 2, 3, 4, 5, 6, 7, 8}>
         { t = Transpose <perm = [0, 2, 1]> (x)
           p = MatMul (t, w)
           f = Relu (p)
-          y = Transpose <perm = [0, 2, 1]> (f) }"""), MoveTransposeUp())
+          y = Transpose <perm = [0, 2, 1]> (f) }"""),
+        MoveTransposeUp(),
+    )
 
 
 def test_it_does_not_move_where_no_product_of_a_transposed_tensor_waits() -> None:
-    assert_untouched(parse("""
+    assert_untouched(
+        parse("""
         g (float[N,2,3] x) => (float[N,3,2] y)
         { f = Relu (x)
-          y = Transpose <perm = [0, 2, 1]> (f) }"""), MoveTransposeUp())
-    assert_untouched(parse("""
+          y = Transpose <perm = [0, 2, 1]> (f) }"""),
+        MoveTransposeUp(),
+    )
+    assert_untouched(
+        parse("""
         g (float[N,3,2] x) => (float[N,4,3] y) <float[2,4] w = {1, 2, 3, 4, 5, 6, 7, 8}>
         { p = MatMul (x, w)
           f = Relu (p)
-          y = Transpose <perm = [0, 2, 1]> (f) }"""), MoveTransposeUp())
+          y = Transpose <perm = [0, 2, 1]> (f) }"""),
+        MoveTransposeUp(),
+    )
 
 
 def test_another_permutation_is_left_alone() -> None:

@@ -27,10 +27,13 @@ def parameter(value: str, scale: str, *, op: str = WEIGHT, bits: int = 8) -> str
 def test_an_activation_becomes_a_pair_around_its_integers(scale: float) -> None:
     before = parse(activation(scale=f"float s = {{{scale}}}"))
     after = apply(before, QuantToQDQ())
-    assert_same(after, f"""
+    assert_same(
+        after,
+        f"""
         g (float[N,2] x) => (float[N,2] y) <float s = {{{scale}}}, int8 z = {{0}}>
         {{ q = QuantizeLinear (x, s, z)
-           y = DequantizeLinear (q, s, z) }}""")
+           y = DequantizeLinear (q, s, z) }}""",
+    )
     assert node(after, "QuantizeLinear").output[0] == "fc"  # the integers get the name without `_quant`
     eighths = (np.arange(-1200, 1200, dtype=np.float32) / 8 * scale).reshape(-1, 2)  # codes, ties, and beyond both ends
     assert_equal_values(before, after, x=eighths)

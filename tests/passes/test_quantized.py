@@ -50,7 +50,9 @@ def test_a_bias_of_another_scale_or_shape_is_refused(bias: Quantized, axis: int,
 
 
 def test_what_counts_as_quantized() -> None:
-    graph = Graph(ModelWrapper(parse("""
+    graph = Graph(
+        ModelWrapper(
+            parse("""
         g (int8[N,2] q, float[N,2] f, float s2) => (float[N,2] y)
         <float s = {0.5}, int8 z = {0}, int8 three = {3}, float[2] ss = {0.5, 1}, int8[2] zz = {0, 0}, int8[2] w = {1, 2}>
         { a = DequantizeLinear (q, s, z)
@@ -58,7 +60,9 @@ def test_what_counts_as_quantized() -> None:
           c = DequantizeLinear <axis = 1> (q, ss, zz)
           d = DequantizeLinear (q, s2, z)
           e = DequantizeLinear <axis = 0> (w, ss)
-          y = Sum (a, b, c, d, e, f) }""")))
+          y = Sum (a, b, c, d, e, f) }""")
+        )
+    )
     assert activation(graph, "a").tensor == "q" and activation(graph, "a").scale == 0.5
     assert dequantized(graph, "b") is None  # a zero point
     assert activation(graph, "c") is None and dequantized(graph, "c").axis == 1  # scales per channel

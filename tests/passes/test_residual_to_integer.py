@@ -26,23 +26,29 @@ REQUANT = 'psaflow.Requant <axis = -1, rounding = "HALF_EVEN", lo = -128, hi = 1
 
 def test_the_coarser_operand_is_shifted_left() -> None:
     after = apply(parse(residual(0.5, 0.0625, 1.0)), ResidualToInteger())
-    assert_same(after, f"""
+    assert_same(
+        after,
+        f"""
         g (int8[N,1] p, int8[N,1] q) => (int8[N,1] r) <int32 f = {{8}}, int32[1] one = {{1}}, int32[1] none = {{0}}, int32[1] shift = {{4}}>
         {{ a = Cast <to = 6> (p)
            s = Mul (a, f)
            b = Cast <to = 6> (q)
            t = Add (s, b)
-           r = {REQUANT} (t, one, none, shift) }}""")
+           r = {REQUANT} (t, one, none, shift) }}""",
+    )
 
 
 def test_equal_scales_need_no_left_shift_and_a_finer_output_a_multiplier() -> None:
     after = apply(parse(residual(0.5, 0.5, 0.25)), ResidualToInteger())
-    assert_same(after, f"""
+    assert_same(
+        after,
+        f"""
         g (int8[N,1] p, int8[N,1] q) => (int8[N,1] r) <int32[1] two = {{2}}, int32[1] none = {{0}}, int32[1] shift = {{0}}>
         {{ a = Cast <to = 6> (p)
            b = Cast <to = 6> (q)
            t = Add (a, b)
-           r = {REQUANT} (t, two, none, shift) }}""")
+           r = {REQUANT} (t, two, none, shift) }}""",
+    )
 
 
 @pytest.mark.parametrize(("a", "b", "out"), [
@@ -62,7 +68,9 @@ def test_a_tensor_added_to_itself_is_doubled() -> None:
 
 
 def test_a_sum_that_is_quantized_twice_serves_both() -> None:
-    before = parse(residual(0.5, 0.25, 1.0, "t = Add (x, y) v = QuantizeLinear (t, bs, z)").replace("(int8[N,1] r)", "(int8[N,1] r, int8[N,1] v)"))
+    before = parse(
+        residual(0.5, 0.25, 1.0, "t = Add (x, y) v = QuantizeLinear (t, bs, z)").replace("(int8[N,1] r)", "(int8[N,1] r, int8[N,1] v)")
+    )
     after = apply(before, ResidualToInteger())
     assert not {"QuantizeLinear", "DequantizeLinear"} & {n.op_type for n in after.graph.node}
     assert_equal_values(before, after, **pairs())

@@ -7,7 +7,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from passes.graph import Graph
 from passes.hardware import hardware_nodes, plan
 from passes.size_fifos import BLOCK, SLACK, SMALL, SizeFifos
-from tests.passes.graphs import apply, assert_equal_values, assert_same, assert_untouched, attributes, parse, refusal
+from tests.passes.graphs import apply, assert_equal_values, assert_untouched, attributes, parse, refusal
 
 RNG = np.random.default_rng(0)
 
@@ -72,8 +72,14 @@ def test_depth_is_in_beats_of_the_stream(pe: int) -> None:
 
 def test_a_depth_just_above_whole_block_memories_is_split() -> None:
     tokens = BLOCK // 8
-    after = apply(parse(residual(tokens, 8, "h = psaflow.hw.MatVec (a, mw, mb, ms) l = psaflow.hw.TokenMix (h, tw, tb, ts)").replace(
-        f"int8[{tokens},{tokens}] tw", f"int8[{tokens},{tokens}] tw")), SizeFifos())
+    after = apply(
+        parse(
+            residual(tokens, 8, "h = psaflow.hw.MatVec (a, mw, mb, ms) l = psaflow.hw.TokenMix (h, tw, tb, ts)").replace(
+                f"int8[{tokens},{tokens}] tw", f"int8[{tokens},{tokens}] tw"
+            )
+        ),
+        SizeFifos(),
+    )
     assert fifos(after) == [{"PE": 1, "depth": BLOCK}, {"PE": 1, "depth": 8 + SLACK}]
     assert 8 + SLACK <= SMALL
     graph = Graph(ModelWrapper(after))
@@ -91,17 +97,23 @@ def test_a_branch_that_holds_a_fifo_is_left_alone() -> None:
 
 
 def test_operands_that_no_fork_feeds_are_left_alone() -> None:
-    assert_untouched(parse("""
+    assert_untouched(
+        parse("""
         g (int8[N,4,8] p, int8[N,4,8] q) => (int8[N,4,8] y)
-        { y = psaflow.hw.ResidualAdd <shift = 1> (p, q) }"""), SizeFifos())
+        { y = psaflow.hw.ResidualAdd <shift = 1> (p, q) }"""),
+        SizeFifos(),
+    )
 
 
 def test_it_refuses_operands_from_different_forks() -> None:
-    message = refusal(parse("""
+    message = refusal(
+        parse("""
         g (int8[N,4,8] x, int8[N,4,8] v) => (int8[N,4,8] y, int8[N,4,8] b, int8[N,4,8] d)
         { [first] a, b = psaflow.hw.Fork (x)
           [second] c, d = psaflow.hw.Fork (v)
-          [sum] y = psaflow.hw.ResidualAdd <shift = 1> (a, c) }"""), SizeFifos())
+          [sum] y = psaflow.hw.ResidualAdd <shift = 1> (a, c) }"""),
+        SizeFifos(),
+    )
     for word in ("sum", "first", "second", "different forks"):
         assert word in message
 
