@@ -32,8 +32,8 @@ class CheckAccumulators(Transformation):
             if node.op_type == "MatMulInteger":
                 bound = accumulator_bound(graph, node)
                 if bound.max() >= limit:
-                    raise PassRefusal(f"{node.name}: channel {bound.argmax()} can reach {bound.max()}, not below 2**{limit.bit_length() - 1}; "
-                                      "train with smaller weights or biases")  # fmt: skip
+                    reach = f"channel {bound.argmax()} can reach {bound.max()}, not below 2**{limit.bit_length() - 1}"
+                    raise PassRefusal(f"{node.name}: {reach}; train with smaller weights or biases")
                 bits = int(bound.max()).bit_length() + 1
                 model.set_tensor_datatype(node.output[0], DataType[f"INT{bits}"])
                 log.info("%s: accumulator of %d bits", node.name, bits)

@@ -56,7 +56,8 @@ def requant_inputs(graph: Graph, requant: NodeProto, channels: int) -> tuple[lis
     if mult is None or bias is None or shift is None:
         raise PassRefusal(f"{requant.name}: its parameters are no constants")
     if np.any(mult != 1):
-        raise PassRefusal(f"{requant.name}: a multiplier of {mult[mult != 1].ravel()[0]} on a raw accumulator; the matrix units only shift, "
+        other = mult[mult != 1].ravel()[0]
+        raise PassRefusal(f"{requant.name}: a multiplier of {other} on a raw accumulator; the matrix units only shift, "
                           "train with power-of-two scales")  # fmt: skip
     names = [graph.add_constant(f"{requant.output[0]}_{role}", spread(value, channels))
              for role, value in (("bias", bias), ("shift", shift))]  # fmt: skip

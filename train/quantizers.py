@@ -68,7 +68,7 @@ class QuantAffine(QuantWeightBiasInputOutputLayer, Affine):  # type: ignore[misc
         return True
 
     def forward(self, x):
-        return self.forward_impl(x)
+        return self.forward_impl(x)  # type: ignore[operator]
 
     def inner_forward_impl(self, x, quant_weight, quant_bias):
         return plain(x) * plain(quant_weight) + plain(quant_bias)

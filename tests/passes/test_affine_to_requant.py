@@ -13,7 +13,8 @@ def affine(*, weight: str = "int8[3] w = {127, -3, 1}", weight_scale: str = "flo
     """Q(x * w + b), x int8 [N, 2, 3] at `x_scale`, at `out`."""
     return f"""
         g (int8[N,2,3] q) => (int8[N,2,3] y)
-        <float xs = {{{x_scale}}}, int8 z = {{0}}, {weight}, {weight_scale}, int32[3] b = {{-700, 12, 33}}, {bias_scale}, float ys = {{{out}}}>
+        <float xs = {{{x_scale}}}, int8 z = {{0}}, {weight}, {weight_scale}, int32[3] b = {{-700, 12, 33}}, {bias_scale},
+         float ys = {{{out}}}>
         {{ x = DequantizeLinear (q, xs, z)
            wd = DequantizeLinear <axis = 0> (w, ws)
            bd = DequantizeLinear <axis = 0> (b, bs)

@@ -10,7 +10,8 @@ from tests.passes.graphs import apply, assert_same, assert_untouched, parse
 QUANT = 'qonnx.custom_op.general.Quant <signed: int = 1, narrow: int = 0, rounding_mode: string = "ROUND">'
 MIXED = f"""
     g (uint8[N,4,3] pixels) => (int32[N,4,2] y)
-    <int8[3,256] table = {{{", ".join(["0"] * 768)}}}, int8[3,2] w = {{1, 2, 3, 4, 5, 6}}, float s = {{0.5}}, float z = {{0}}, float n = {{8}}>
+    <int8[3,256] table = {{{", ".join(["0"] * 768)}}}, int8[3,2] w = {{1, 2, 3, 4, 5, 6}},
+     float s = {{0.5}}, float z = {{0}}, float n = {{8}}>
     {{ t = psaflow.ChannelLUT <lowest = 0> (pixels, table)
        y = MatMulInteger (t, w)
        f = Cast <to = 1> (t)

@@ -1,11 +1,13 @@
-"""The proof that every accumulator stays below 2**24, on both sides of the limit."""
+"""The proof that every accumulator stays below 2**24, or 2**31 in a graph that never was float; on both sides of the limits."""
 
 import numpy as np
 import pytest
+from onnx import ModelProto
 from qonnx.core.modelwrapper import ModelWrapper
 
-from passes.check_accumulators import LIMIT, CheckAccumulators, accumulator_bound
-from passes.graph import Graph
+from passes.check_accumulators import CheckAccumulators, accumulator_bound
+from passes.graph import Graph, set_metadata
+from passes.logits_to_integer import SCALE
 from tests.passes.graphs import apply, listing, node, parse, refusal
 
 REQUANT = "psaflow.Requant <axis = {axis}, lo = -128, hi = 127>"
@@ -29,20 +31,30 @@ def linear(bias: str, *, weight: str = "int8[2,3] w = {127, -3, 0, -128, 5, 0}",
 FIRST = (127 + 128) * 128  # the largest magnitude that the weights of channel 0 give
 
 
+def model(bias: str, *, was_float: bool, **options: str) -> ModelProto:
+    """A graph lowered from float notes what its logits are worth."""
+    parsed = parse(linear(bias, **options))
+    if was_float:
+        set_metadata(parsed, SCALE, "0.5")
+    return parsed
+
+
 @pytest.mark.parametrize("bias_by", ["Requant", "Add (a, b)", "Add (b, a)"])
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("sign", [1, -1])
-def test_the_limit_is_2_to_the_24_exactly(side: str, bias_by: str, sign: int) -> None:
-    largest = LIMIT - 1 - FIRST
-    fits = parse(linear(f"int32[3] b = {{{sign * largest}, 0, 0}}", side=side, bias_by=bias_by))
+@pytest.mark.parametrize(("was_float", "bits"), [(True, 24), (False, 31)])
+def test_the_limit_is_exact(was_float: bool, bits: int, side: str, bias_by: str, sign: int) -> None:
+    largest = 2**bits - 1 - FIRST
+    fits = model(f"int32[3] b = {{{sign * largest}, 0, 0}}", was_float=was_float, side=side, bias_by=bias_by)
     assert listing(apply(fits, CheckAccumulators())) == listing(fits)
-    message = refusal(parse(linear(f"int32[3] b = {{{sign * (largest + 1)}, 0, 0}}", side=side, bias_by=bias_by)), CheckAccumulators())
-    for word in ("fc:", "channel 0", str(LIMIT), "2**24"):
+    too_large = model(f"int32[3] b = {{{sign * (largest + 1)}, 0, 0}}", was_float=was_float, side=side, bias_by=bias_by)
+    message = refusal(too_large, CheckAccumulators())
+    for word in ("fc:", "channel 0", str(2**bits), f"2**{bits}"):
         assert word in message
 
 
 def test_the_channel_that_fails_is_named() -> None:
-    message = refusal(parse(linear(f"int32[3] b = {{0, 1, {-LIMIT}}}")), CheckAccumulators())
+    message = refusal(model(f"int32[3] b = {{0, 1, {-(2**24)}}}", was_float=True), CheckAccumulators())
     assert "fc: channel 2" in message
 
 

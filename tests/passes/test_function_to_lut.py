@@ -30,14 +30,14 @@ FUNCTIONS = {
                       "float c1 = {0.70710678}, float c2 = {1}, float c3 = {0.5}"),
     "PRelu per channel": ("f = PRelu (x, slope)", "float[3] slope = {0.1, -2, 1.5}"),
     "affine per channel": ("a = Mul (x, gain) f = Add (a, offset)", "float[3] gain = {1.5, -0.3, 40}, float[1,1,3] offset = {0, 1, -2}"),
-    "affine, then Relu": ("a = Mul (x, gain) b = Add (a, offset) f = Relu (b)", "float[3] gain = {1.5, -0.3, 40}, float[3] offset = {0, 1, -2}"),
+    "affine, then Relu": ("a = Mul (x, gain) b = Add (a, offset) f = Relu (b)", "float[3] gain = {1.5, -0.3, 40}, float[3] offset = {0, 1, 2}"),
     "quantized affine": ("g = DequantizeLinear (gain, s1) o = DequantizeLinear (offset, s1) a = Mul (x, g) f = Add (a, o)",
                          "int8[3] gain = {7, -128, 3}, int8[3] offset = {0, 1, -2}, float s1 = {0.3}"),
     "GridLerp": ("f = psaflow.GridLerp <bound = 4.0, residual = 0> (x, table)", GRID),
     "GridLerp, residual": ("f = psaflow.GridLerp <bound = 2.0, residual = 1> (x, table)", GRID),
     "PSA": (f"f = psaflow.PSA <epsilon = 1.0, residual = 0> {PARAMETERS}", FUNCTION),
     "LerpPSA": (f"f = psaflow.LerpPSA <grid = 64, bound = 4.0, epsilon = 1.0, residual = 1> {PARAMETERS}", FUNCTION),
-    "affine, then LerpPSA": (f"y0 = Mul (x, gain) x0 = Add (y0, offset) f = psaflow.LerpPSA <residual = 1> {PARAMETERS.replace('x,', 'x0,')}",
+    "affine, then LerpPSA": (f"m = Mul (x, gain) a = Add (m, offset) f = psaflow.LerpPSA <residual = 1> {PARAMETERS.replace('x,', 'a,')}",
                              f"float[3] gain = {{1.5, -0.3, 4}}, float[3] offset = {{0, 1, -2}}, {FUNCTION}"),
     "x twice": ("f = Mul (x, x)", ""),
     "nothing": ("f = Identity (x)", ""),
@@ -47,7 +47,8 @@ FUNCTIONS = {
 def chain(body: str, constants: str = "", *, scale: float = 0.0625, out: float = 0.03125, more: str = "") -> str:
     """Q(f(DQ(q))) on int8 [N, 2, 3]."""
     return f"""
-        g (int8[N,2,3] q) => (int8[N,2,3] y{more}) <float xs = {{{scale}}}, float ys = {{{out}}}, int8 z = {{0}}{", " if constants else ""}{constants}>
+        g (int8[N,2,3] q) => (int8[N,2,3] y{more})
+        <float xs = {{{scale}}}, float ys = {{{out}}}, int8 z = {{0}}{", " if constants else ""}{constants}>
         {{ x = DequantizeLinear (q, xs, z)
            {body}
            [act_quantize] y = QuantizeLinear (f, ys, z) }}"""

@@ -10,7 +10,8 @@ PARAMETERS = "int32[1] m = {1}, int32[1] b = {0}, int32[1] s = {4}"
 
 def residual(body: str = "l = Mul (c, eight) t = Add (l, d)", *, parameters: str = PARAMETERS, inputs: str = "", more: str = "") -> str:
     return f"""
-        g (int8[N,1] p, int8[N,1] q{inputs}) => (int8[N,1] y{more}) <int32 eight = {{8}}, int32 two = {{2}}, int32 three = {{3}}, {parameters}>
+        g (int8[N,1] p, int8[N,1] q{inputs}) => (int8[N,1] y{more})
+        <int32 eight = {{8}}, int32 two = {{2}}, int32 three = {{3}}, {parameters}>
         {{ c = Cast <to = 6> (p)
            d = Cast <to = 6> (q)
            {body}

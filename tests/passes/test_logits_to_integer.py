@@ -76,7 +76,7 @@ REFUSALS = {
     "weights on the left": (LEFT, ("head_matmul", "on the right")),
     "scales along the inputs": (classifier(weight_scale="float[2] ws = {0.5, 1}", axis=0), ("head_add", "axis 0", "axis 1")),
     "bias at another scale": (classifier(bias_scale="float bs = {0.25}"), ("head_add", "the bias has another scale")),
-    "bias per row": (classifier(bias="int32[3,1] b = {1, 2, 3}").replace("int8[N,2] q", "int8[3,2] q").replace("float[N,3] y", "float[3,3] y"),
+    "bias per row": (classifier(bias="int32[3,1] b = {1, 2, 3}", output="float[3,3] y").replace("int8[N,2] q", "int8[3,2] q"),
                      ("head_add", "a bias of shape [3, 1]", "[3]")),
     "wide weights": (classifier(weight="int32[2,3] w = {1, 2, 3, 4, 5, 6}"), ("head_add", "weights of int32", "int8")),
 }  # fmt: skip

@@ -46,8 +46,9 @@ def test_crops_are_shifts_by_up_to_four_pixels_with_zeros_and_flips() -> None:
     padded = torch.nn.functional.pad(images, (4, 4, 4, 4))
     found = set()
     for source, result in zip(padded, shifted, strict=True):
-        places = [(flip, top, left) for flip in (False, True) for top in range(9) for left in range(9)
-                  if (source[:, top : top + 32, left : left + 32].flip(2) if flip else source[:, top : top + 32, left : left + 32]).equal(result)]  # fmt: skip
+        windows = {(top, left): source[:, top : top + 32, left : left + 32] for top in range(9) for left in range(9)}
+        places = [(False, *at) for at, w in windows.items() if w.equal(result)]
+        places += [(True, *at) for at, w in windows.items() if w.flip(2).equal(result)]
         assert places
         found.add(places[0])
     assert {f for f, _, _ in found} == {False, True}

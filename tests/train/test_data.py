@@ -114,7 +114,8 @@ def other_zip(_: bytes) -> bytes:
 
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda d: b"", "text": lambda d: b"these are no images", "half": lambda d: d[: len(d) // 2], "start": lambda d: d[:100],
-    "without its end": lambda d: d[:-10], "without its start": lambda d: d[50:], "an .npy": npy, "flipped bytes": flipped, "a zip of text": other_zip,
+    "without its end": lambda d: d[:-10], "without its start": lambda d: d[50:], "an .npy": npy, "flipped bytes": flipped,
+    "a zip of text": other_zip,
 }  # fmt: skip
 
 
