@@ -21,6 +21,7 @@ from passes.infer_token_mean import InferTokenMean
 from passes.infer_token_mix import InferTokenMix
 from passes.insert_forks import InsertForks
 from passes.insert_width_converters import InsertWidthConverters
+from passes.lift_constants import LiftConstants
 from passes.logits_to_integer import LogitsToInteger
 from passes.matmul_to_integer import MatMulToInteger
 from passes.mean_to_integer import MeanToInteger
@@ -37,6 +38,7 @@ from passes.tabulate_psa import TabulatePSA
 from passes.transposed_matmul import TransposedMatMul
 
 TIDY = (
+    LiftConstants(),
     RemoveUnused(),
     InferShapes(),
     GemmToMatMul(),

@@ -10,6 +10,7 @@ from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.base import Transformation
 
+from custom_ops import HW_DOMAIN
 from custom_ops.hw import OPS, divisors
 from passes.graph import Graph, PassRefusal
 from passes.hardware import hardware_nodes, plan, set_folding
@@ -20,7 +21,8 @@ log = logging.getLogger(__name__)
 class FoldToTarget(Transformation):
     """The fewest products (PE * SIMD) per node with cycles per image <= target; then `folding` by node name on top.
 
-    Among equal products the one with the smallest PE is taken, for narrow streams. Refuses a target that no folding
+    Nodes are folded in graph order, and only so that a WidthConverter can join each to those above it. Among equal
+    products the one with the smallest PE is taken, for narrow streams. Refuses a target that no folding
     reaches, a node that does not exist and a value that does not divide.
     """
 
@@ -54,13 +56,25 @@ class FoldToTarget(Transformation):
         for candidate in _candidates(graph, node):
             set_folding(node, **candidate)
             try:
-                cycles = plan(graph, node).cycles
+                planned = plan(graph, node)
             except PassRefusal:
                 continue  # a folding that this node's module does not have
-            if cycles <= self.target:
-                log.info("%s: %s, %d cycles per image", node.name, candidate, cycles)
+            if planned.cycles <= self.target and _joins_above(graph, node, planned.in_lanes):
+                log.info("%s: %s, %d cycles per image", node.name, candidate, planned.cycles)
                 return
         raise PassRefusal(f"{node.name}: no folding reaches {self.target} cycles per image; raise target_cycles")
+
+
+def _joins_above(graph: Graph, node: NodeProto, lanes: tuple[int, ...]) -> bool:
+    """Whether every stream into `node` comes in a width that a WidthConverter turns into `lanes`: one divides the other."""
+    for tensor, wanted in zip(node.input, lanes, strict=False):
+        above = graph.producer(tensor)
+        if above is None or above.domain != HW_DOMAIN:
+            continue
+        given = plan(graph, above).out_lanes[list(above.output).index(tensor)]
+        if given % wanted and wanted % given:
+            return False
+    return True
 
 
 def _candidates(graph: Graph, node: NodeProto) -> list[dict[str, int]]:
