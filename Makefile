@@ -32,4 +32,4 @@ lint: setup
 	$(BIN)/mypy
 
 clean:
-	rm -rf build runs
+	rm -rf build

@@ -1,6 +1,5 @@
 """Run an emitted accelerator on images, cycle by cycle, and compare every link with the reference tensors."""
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from accel.synth.netlist import read_design
 from accel.verilate import Beats, Progress, Run, SimulationError, Stream, Tap, build
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def simulate(
     SimulationError at a deadlock, a protocol violation or a wrong TLAST; ValueError where shapes do not fit.
     """
     rtl = Path(folder) / "rtl"
-    design = json.loads((rtl / "design.json").read_text())
+    design = read_design(rtl)
     feed = _feed(design["input"], images)
     links = _links(design, taps)
     simulator = build(

@@ -59,7 +59,10 @@ class CheckedPasses:
         self.images = images
         self.records: list[PassRecord] = []
         self._tell = tell or (lambda _: None)
-        self._expected = logits(model, images)
+        try:
+            self._expected = logits(model, images)
+        except ORT_ERRORS as error:
+            raise PassError(f"the model to begin with does not run: {' '.join(str(error).split())}") from None
 
     def run(self, stage: str, passes: Sequence[Transformation]) -> ModelProto:
         """The model after `passes`; PassError where one refuses or changes an answer."""

@@ -47,13 +47,20 @@ class FoldToTarget(Transformation):
                         f"folding: {node.name} is a {node.op_type}, which has no {name!r}; it has {', '.join(known) or 'none'}"
                     )
                 set_folding(node, **fixed)
-                plan(graph, node)
+                cycles = plan(graph, node).cycles
+                if fixed.keys() < known.keys():
+                    self._fold(graph, node, fixed)
+                elif cycles > self.target:
+                    log.warning("%s: the folding given takes %d cycles per image, more than %d", node.name, cycles, self.target)
             else:
-                self._fold(graph, node)
+                self._fold(graph, node, {})
         return model, False
 
-    def _fold(self, graph: Graph, node: NodeProto) -> None:
+    def _fold(self, graph: Graph, node: NodeProto, fixed: Mapping[str, int]) -> None:
+        """The cheapest folding of `node` that keeps the values in `fixed`."""
         for candidate in _candidates(graph, node):
+            if not fixed.items() <= candidate.items():
+                continue
             set_folding(node, **candidate)
             try:
                 planned = plan(graph, node)

@@ -25,6 +25,8 @@ from pipelines.report import REPORT, headline, write_report
 
 log = logging.getLogger(__name__)
 STAGES = ("exported", "tidy", "streamlined", "integer", "dataflow", "rtl", "simulation", "bitstream")
+MARKER = ".psaflow-build"  # file that says: this folder is ours to replace
+FAILED = "failed.json"  # the report of a build that ended in an error
 FILES = {stage: f"{number}_{stage}.onnx" for number, stage in enumerate(STAGES[:5])}
 
 
@@ -42,29 +44,39 @@ def show(report: dict[str, Any]) -> None:
 def main(source: Path, out: Path, config_path: Path | None, until: str, data: Path | None) -> dict[str, Any]:
     """Build SOURCE (a checkpoint, or an .onnx with uint8 pixels in) into a folder: graphs, RTL, simulation, bitstream."""
     config = load_config(config_path)
-    with finished_folder(out) as folder:
+    with finished_folder(out, source) as folder:
         return Build(source, folder, config, test_images(data, config.seed)).run(until)
 
 
 @contextlib.contextmanager
-def finished_folder(out: Path) -> Iterator[Path]:
-    """A working folder beside `out` that takes its place only when the block succeeds; an error says where it lies."""
-    if out.exists() and not (out / REPORT).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: exists and is no earlier build (it has no {REPORT}); name another folder with --out")
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+def finished_folder(out: Path, source: Path) -> Iterator[Path]:
+    """A working folder beside `out` that takes its place only when the block succeeds; an error says where it lies.
+
+    Only folders that hold our marker, or nothing, are ever replaced.
+    """
+    out = out.resolve()
+    partial, old = (out.with_name(out.name + ending) for ending in (".partial", ".old"))
+    for folder in (out, partial, old):
+        if folder.exists() and not (folder / MARKER).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UserError(f"{folder}: exists and is no earlier build (it has no {MARKER}); name another folder with --out")
+        if Path.cwd().is_relative_to(folder) or source.resolve().is_relative_to(folder):
+            raise UserError(f"{folder}: holds the model or the current folder, and would be replaced; name another folder with --out")
+    for folder in (partial, old):
+        shutil.rmtree(folder, ignore_errors=True)
     partial.mkdir(parents=True)
+    (partial / MARKER).write_text("A folder that `psaflow build` made and may replace.\n")
     try:
         yield partial
     except BaseException:
-        if any(partial.iterdir()):
-            log.warning("what was built before the error is in %s", partial)
+        if [p.name for p in partial.iterdir()] == [MARKER]:
+            shutil.rmtree(partial)
         else:
-            partial.rmdir()
+            log.warning("what was built before the error is in %s", partial)
         raise
     if out.exists():
-        shutil.rmtree(out)
+        out.rename(old)
     partial.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 class Build:
@@ -80,7 +92,21 @@ class Build:
 
     def run(self, until: str) -> dict[str, Any]:
         """All stages up to `until`; returns the report, which is also written."""
-        last = STAGES.index(until)
+        try:
+            self._run(STAGES.index(until))
+        except Exception as error:
+            self.report["error"] = str(error)
+            if self.report["passes"]:
+                (self.folder / FAILED).write_text(json.dumps(self.report, indent=2) + "\n")
+            raise
+        write_report(self.report, self.folder)
+        return self.report
+
+    def _run(self, last: int) -> None:
+        if last == len(STAGES) - 1:
+            from accel.synth.ecp5 import check_target
+
+            check_target(self.config.device)
         with self._stage("exported"):
             model = self._exported()
             self._save("exported", model)
@@ -91,8 +117,6 @@ class Build:
             if last >= number:
                 with self._stage(STAGES[number]):
                     step()
-        write_report(self.report, self.folder)
-        return self.report
 
     @contextlib.contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -137,10 +161,12 @@ class Build:
                 bar.update()
 
             checked = CheckedPasses(model, self.images.images[: self.config.check_images], tell=tell)
-            for stage in stages:
-                with self._stage(stage):
-                    self._save(stage, checked.run(stage, passes[stage]))
-        self.report["passes"] = [asdict(record) for record in checked.records]
+            try:
+                for stage in stages:
+                    with self._stage(stage):
+                        self._save(stage, checked.run(stage, passes[stage]))
+            finally:
+                self.report["passes"] = [asdict(record) for record in checked.records]
         entries = get_metadata(checked.wrapper.model, BOUNDARY_ENTRIES)
         self.report["boundary_entries"] = None if entries is None else int(entries)
 
@@ -167,6 +193,16 @@ class Build:
                 "images": len(images), "different_predictions": int((logits.argmax(1) != reference.argmax(1)).sum()),
                 "different_logits": int((logits != reference).sum()),
             }  # fmt: skip
+            self._require_agreement(stage)
+
+    def _require_agreement(self, stage: str) -> None:
+        """Refuses a stage whose logits differ from the first's where no table entry on a rounding boundary explains it."""
+        differ = self.report["agreement"][stage]
+        allowed = bool(self.report["boundary_entries"]) and not differ["different_predictions"]
+        if differ["different_logits"] and not allowed:
+            first = next(iter(self.report["agreement"]))
+            raise UserError(f"{stage}: {differ['different_logits']} logits and {differ['different_predictions']} classes differ from those "
+                            f"of the {first} on {differ['images']} images")  # fmt: skip
 
     def _rtl(self) -> None:
         import onnx

@@ -19,6 +19,14 @@ class UserError(ValueError):
     """A pipeline cannot do what was asked; the message is one line for the user."""
 
 
+class Mismatch(UserError):
+    """A comparison that failed; `result` is what --json prints all the same."""
+
+    def __init__(self, message: str, result: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.result = result
+
+
 def _known_errors() -> tuple[type[Exception], ...]:
     """Errors of all rooms whose message is one line for the user."""
     from accel.emit import EmitError
@@ -62,6 +70,8 @@ def command(function: Callable[..., dict[str, Any]], plain: Callable[[dict[str, 
         except Exception as error:
             if not isinstance(error, _known_errors()):
                 raise
+            if as_json and isinstance(error, Mismatch):
+                click.echo(json.dumps(error.result))
             raise SystemExit(_fail(" ".join(str(error).split()), 1)) from None
         if as_json:
             click.echo(json.dumps(result))
@@ -97,10 +107,15 @@ def _set_up_logging(verbose: bool) -> None:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that `path` holds either all of `content` or what it held before."""
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a file with --out")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def progress(total: float | None, description: str, unit: str = "it") -> tqdm:

@@ -10,9 +10,11 @@ from typing import Any
 import click
 import numpy as np
 
-from pipelines.console import command, progress
+from pipelines.console import UserError, command, progress
 from pipelines.images import check_input
 
+CLASSES = 10
+LOGITS = ("tensor(float)", "tensor(int32)", "tensor(int8)")
 BATCH = 100  # images; small enough for the caches of a laptop
 
 
@@ -39,6 +41,8 @@ def main(model: Path, images: int | None, stage: str, kernels: bool, threads: in
 def open_model(path: Path, *, stage: str = "int8", kernels: bool = True, threads: int | None = None) -> tuple[Callable, str]:
     """(a function from uint8 images to logits [n, classes], the engine's name) of an .onnx file or a checkpoint."""
     if path.suffix == ".onnx":
+        if stage != "int8":
+            raise UserError(f"{path}: --stage {stage} is for checkpoints; an .onnx holds one model")
         return open_onnx(path, kernels=kernels, threads=threads)
     import torch
 
@@ -53,11 +57,22 @@ def open_model(path: Path, *, stage: str = "int8", kernels: bool = True, threads
 
 def open_onnx(path: Path, *, kernels: bool = True, threads: int | None = None) -> tuple[Callable, str]:
     """Like `open_model`, for an .onnx file."""
-    from custom_ops.runtime import session
+    from custom_ops.runtime import ORT_ERRORS, session
 
     opened = session(path, kernels="auto" if kernels else False, threads=threads)
     name = check_input(path, [(i.name, i.type.removeprefix("tensor(").removesuffix(")"), i.shape) for i in opened.get_inputs()])
-    return lambda x: opened.run(None, {name: x})[0].reshape(len(x), -1), "onnxruntime"
+    outputs = opened.get_outputs()
+    if len(outputs) != 1 or outputs[0].type not in LOGITS or outputs[0].shape[-1] != CLASSES:
+        found = ", ".join(f"{o.name} {o.type} {o.shape}" for o in outputs)
+        raise UserError(f"{path}: gives {found}; a model here gives one tensor of logits [N, {CLASSES}]")
+
+    def run(x: np.ndarray) -> np.ndarray:
+        try:
+            return opened.run(None, {name: x})[0].reshape(len(x), CLASSES)
+        except (*ORT_ERRORS, ValueError) as error:
+            raise UserError(f"{path}: does not run: {' '.join(str(error).split())}") from None
+
+    return run, "onnxruntime"
 
 
 def predict(run: Callable, images: np.ndarray) -> np.ndarray:

@@ -37,6 +37,8 @@ def check_input(source: Path, inputs: Sequence[tuple[str, str, Sequence]]) -> st
     if len(inputs) != 1 or inputs[0][1] != "uint8" or sizes != [list(IMAGE)]:
         found = ", ".join(f"{name} {kind} [N, {', '.join(map(str, size))}]" for (name, kind, _), size in zip(inputs, sizes, strict=True))
         raise UserError(f"{source}: takes {found}; a model here takes uint8 pixels [N, {', '.join(map(str, IMAGE))}]")
+    if isinstance(inputs[0][2][0], int):
+        raise UserError(f"{source}: takes batches of {inputs[0][2][0]} only; export it with a dynamic batch N")
     return inputs[0][0]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
-from pipelines.console import UserError, command, progress
+from pipelines.console import Mismatch, UserError, command, progress
 from pipelines.images import test_images
 
 
@@ -33,7 +33,7 @@ def main(folder: Path, images: int, stalls: float, seed: int, taps: bool, data: 
         raise UserError(f"--images {images}: there are {len(pixels)}")
     result = simulate_images(folder, pixels[:images], stalls=stalls, seed=seed, taps=taps)
     if result["mismatches"]:
-        raise UserError(f"{folder}: {result['mismatches']} of {result['compared']} values differ; first: {result['first_wrong']}")
+        raise Mismatch(f"{folder}: {result['mismatches']} of {result['compared']} values differ; first: {result['first_wrong']}", result)
     return result
 
 

@@ -43,4 +43,9 @@ def load(path: Path | str) -> dict[str, Any]:
         raise CheckpointError(f"{path}: not a readable checkpoint (cut short, damaged, or holding code); train or fetch it again") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a psaflow checkpoint (no format {FORMAT!r}); make one with `psaflow train RECIPE.yaml`")
+    for part, kind in (("recipe", dict), ("metrics", dict), ("float", dict), ("quantized", dict)):
+        if not isinstance(content.get(part, {}), kind):
+            raise CheckpointError(f"{path}: its {part!r} is {type(content[part]).__name__}, not {kind.__name__}; train or fetch it again")
+    if not all(isinstance(v, int | float) for v in content.get("metrics", {}).values()):
+        raise CheckpointError(f"{path}: its 'metrics' are no plain numbers; train or fetch it again")
     return content

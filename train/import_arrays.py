@@ -7,7 +7,7 @@ it. All arithmetic is `clip(floor(acc / 2**s + 1/2) + b)`: a Requant with HALF_U
 from __future__ import annotations
 
 import math
-import zipfile
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,10 +16,12 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 import custom_ops
+from train.data import read_npz
 from train.resmlp import MEAN, STD
 
 ROUNDING = "HALF_UP"
 LARGEST_SHIFT = 31
+DATA = "samples_"  # activations that may lie beside the parameters
 OPSET, IR = 18, 10
 
 
@@ -32,6 +34,7 @@ class Arrays:
 
     def __init__(self, arrays: Mapping[str, np.ndarray], source: str) -> None:
         self.arrays, self.source = arrays, source
+        self.read: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
         return name in self.arrays
@@ -41,6 +44,7 @@ class Arrays:
 
     def integers(self, name: str, shape: tuple[int | None, ...], low: int, high: int) -> np.ndarray:
         """An integer array of `shape` (None: any size) with values in low..high, as int64."""
+        self.read.add(name)
         if name not in self.arrays:
             raise self.refuse(name, f"is missing; expected integers {_shown(shape)}")
         value = self.arrays[name]
@@ -74,7 +78,14 @@ class Arrays:
             raise self.refuse(name, f"has {size} entries a channel, must be a power of two in 2..256")
         return knots if size == custom_ops.channel_lut.FULL else np.concatenate([knots, knots[:, -1:]], 1)
 
+    def require_all_read(self) -> None:
+        """Refuses an array that no layer took, so that a misspelt one is not left out in silence; `samples_*` are data."""
+        for name in self.arrays:
+            if name not in self.read and not name.startswith(DATA):
+                raise self.refuse(name, "belongs to no layer of this model; remove it or correct its name")
+
     def input_scale(self) -> float:
+        self.read.add("input_scale")
         if "input_scale" not in self.arrays:
             raise self.refuse("input_scale", "is missing; expected one positive float")
         value = self.arrays["input_scale"]
@@ -89,13 +100,12 @@ def _shown(shape: tuple[int | None, ...]) -> str:
 
 def read_arrays(path: Path) -> Arrays:
     """The arrays of an .npz, loaded without executing code."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return Arrays({name: file[name] for name in file.files}, str(path))
-    except FileNotFoundError:
-        raise ArrayError(f"{path}: no such file") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError):
-        raise ArrayError(f"{path}: not a readable .npz of plain arrays") from None
+    if not path.is_file():
+        raise ArrayError(f"{path}: no such file")
+    arrays = read_npz(path)
+    if arrays is None:
+        raise ArrayError(f"{path}: not a readable .npz of plain arrays")
+    return Arrays(arrays, str(path))
 
 
 def import_arrays(arrays: Arrays) -> ModelProto:
@@ -113,13 +123,13 @@ def import_arrays(arrays: Arrays) -> ModelProto:
     x = graph.patches(graph.table("input", "pixels", input_table(arrays.input_scale()), lowest=0), side, patch)
     x = graph.linear(arrays, "embed_linear", x, channels, features)
     functions = any(name.endswith("_lerp_lut") for name in arrays.arrays)
-    block = 0
-    while block == 0 or any(name.startswith(f"blocks_{block}_") for name in arrays.arrays):
+    numbers = [int(found[1]) for name in arrays.arrays if (found := re.match(r"blocks_(\d+)_", name))]
+    for block in range(max(numbers) + 1):
         x = _block(graph, arrays, f"blocks_{block}", x, channels, len(mixer), functions=functions)
-        block += 1
     x = graph.mean(x, len(mixer), arrays)
     classes = len(arrays.int8("classifier_linear_w", None, channels))
     graph.linear(arrays, "classifier_linear", x, classes, channels, name="logits")
+    arrays.require_all_read()
     return graph.model(side * patch, classes)
 
 

@@ -11,7 +11,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
 
 
 def run_stage(stage: Stage, recipe: Recipe, data: Cifar10, folder: Path, *, resume: bool, compile_model: bool = True,
-              stop_after: int | None = None, save_extra: Callable[[], dict] = dict) -> list[dict[str, float]]:  # fmt: skip
+              stop_after: int | None = None) -> list[dict[str, float]]:  # fmt: skip
     """Train `stage.model` in place; returns one row of metrics per epoch.
 
     `folder/last_<stage>.pt` is replaced after every epoch. `stop_after` ends early after so many epochs in total.
@@ -143,7 +143,7 @@ def run_stage(stage: Stage, recipe: Recipe, data: Cifar10, folder: Path, *, resu
         top1 = accuracy(model, data.x_test, data.y_test)
         rows.append({"epoch": epoch + 1, "loss": mean, "top1": top1, "seconds": time.perf_counter() - started})
         checkpoint.save(last, {"recipe": recipe.model_dump(), "model": model.state_dict(),
-                               "optimizer": optimizer.state_dict(), "rows": rows, **save_extra()})  # fmt: skip
+                               "optimizer": optimizer.state_dict(), "rows": rows})  # fmt: skip
         write_csv(folder / f"{stage.name}.csv", rows)
         log.info("%s %s epoch %d/%d: loss %.4f, top-1 %.2f %%, %.0f s", recipe.name, stage.name, epoch + 1, config.epochs, mean,
                  top1, rows[-1]["seconds"])  # fmt: skip

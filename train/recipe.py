@@ -18,7 +18,7 @@ class ConfigError(ValueError):
 class Strict(BaseModel):
     """A frozen configuration that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelConfig(Strict):
@@ -57,7 +57,7 @@ class Recipe(Strict):
     float_training: StageConfig = StageConfig()
     finish_training: StageConfig | None = None
     quantized_training: StageConfig = StageConfig(epochs=10, learning_rate=1e-4)
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**31)
     train_images: int | None = Field(None, ge=2)  # only the first so many training images; None: all
 
 
@@ -93,6 +93,7 @@ def _one_line(kind: type[BaseModel], error: ValidationError) -> str:
         return f"{key}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}" if key else first["msg"]
     section: type[BaseModel] = kind
     for part in first["loc"][:-1]:
-        kinds = (section.model_fields[str(part)].annotation, *get_args(section.model_fields[str(part)].annotation))
-        section = next(k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel))
+        if str(part) in section.model_fields:  # else a key of a dictionary, whose values `section` is already
+            kinds = (section.model_fields[str(part)].annotation, *get_args(section.model_fields[str(part)].annotation))
+            section = next(k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel))
     return f"unknown key {key!r}; known here: {', '.join(section.model_fields)}"

@@ -15,7 +15,7 @@ from train.loop import Stage, TrainingError, accuracy, run_stage
 from train.plots import plot_functions, plot_history
 from train.quantized import QuantResMLP, calibrate, quantize
 from train.recipe import ModelConfig, Recipe, validate
-from train.resmlp import ResMLP, absorb
+from train.resmlp import Architecture, ResMLP, absorb
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def _later(rows: list[dict[str, float]], epochs: int) -> list[dict[str, float]]:
 def load_quantized(path: Path | str) -> tuple[QuantResMLP, dict[str, Any]]:
     """(the quantized model in evaluation mode, the checkpoint's content); CheckpointError where they do not fit."""
     content = checkpoint.load(path)
-    architecture = validate(ModelConfig, content.get("recipe", {}).get("model", {}), f"{path}: recipe").architecture()
+    architecture = _architecture(content, path)
     if "quantized" not in content:
         raise checkpoint.CheckpointError(f"{path}: holds float weights without quantizers; finish the run with `psaflow train --resume`")
     model = QuantResMLP(architecture)
@@ -83,7 +83,7 @@ def load_quantized(path: Path | str) -> tuple[QuantResMLP, dict[str, Any]]:
 def load_float(path: Path | str) -> tuple[ResMLP, dict[str, Any]]:
     """(the float model in evaluation mode, the checkpoint's content); CheckpointError where they do not fit."""
     content = checkpoint.load(path)
-    model = ResMLP(validate(ModelConfig, content.get("recipe", {}).get("model", {}), f"{path}: recipe").architecture())
+    model = ResMLP(_architecture(content, path))
     state = content.get("float")
     if state is None:
         raise checkpoint.CheckpointError(f"{path}: holds no float model; finish the run with `psaflow train --resume`")
@@ -91,9 +91,13 @@ def load_float(path: Path | str) -> tuple[ResMLP, dict[str, Any]]:
     return model.eval(), content
 
 
+def _architecture(content: dict[str, Any], path: Path | str) -> Architecture:
+    return validate(ModelConfig, content.get("recipe", {}).get("model", {}), f"{path}: recipe").architecture()
+
+
 def _load(model: torch.nn.Module, state: dict[str, Any], path: Path | str) -> None:
     try:
         model.load_state_dict(state)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         first = " ".join(str(error).split()).split(": ", 1)[-1]
         raise checkpoint.CheckpointError(f"{path}: its weights do not fit its recipe ({first[:160]})") from None

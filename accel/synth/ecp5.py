@@ -14,7 +14,7 @@ from pathlib import Path
 from accel import tools
 from accel.synth.netlist import Cells, Progress, SynthesisError, read_design, stitch, synthesise
 
-__all__ = ["DEVICES", "Figures", "SynthesisError", "Usage", "bitstream", "check_bitstream"]
+__all__ = ["DEVICES", "Figures", "SynthesisError", "Usage", "bitstream", "check_bitstream", "check_target"]
 
 log = logging.getLogger(__name__)
 
@@ -102,12 +102,9 @@ def bitstream(
     lie in `out`-failed. speed: grade 6 (slowest) to 8. mhz: the clock to reach. options: more of nextpnr's.
     SynthesisError where a tool fails, the device is too small or the clock is missed.
     """
-    if device not in DEVICES:
-        raise SynthesisError(f"device {device}: unknown; choose one of {', '.join(DEVICES)}")
+    check_target(device, verify=verify)
     out = Path(out)
     top = read_design(rtl)["top"]
-    for tool in ("yosys", "nextpnr-ecp5", "ecppack", *(["ecpunpack"] if verify else [])):
-        tools.find(tool)
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     failed = out.with_name(f"{out.name}-failed")
@@ -154,6 +151,14 @@ def bitstream(
     _replace(work, out)
     shutil.rmtree(failed, ignore_errors=True)
     return figures
+
+
+def check_target(device: str, *, verify: bool = True) -> None:
+    """SynthesisError or ToolError, before any work, where the device is unknown or a tool is missing."""
+    if device not in DEVICES:
+        raise SynthesisError(f"device {device}: unknown; choose one of {', '.join(DEVICES)}")
+    for tool in ("yosys", "nextpnr-ecp5", "ecppack", *(["ecpunpack"] if verify else [])):
+        tools.find(tool)
 
 
 def check_bitstream(bit: Path, config: Path) -> None:

@@ -60,11 +60,17 @@ class Cells:
 
 
 def read_design(rtl: Path) -> dict:
-    """`rtl`/design.json; SynthesisError where there is none."""
+    """`rtl`/design.json; SynthesisError where there is none, or none that is whole."""
     path = Path(rtl) / "design.json"
     if not path.is_file():
         raise SynthesisError(f"{path}: not found; emit the design first")
-    return json.loads(path.read_text())
+    try:
+        design = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        design = None
+    if not isinstance(design, dict) or not {"top", "input", "output", "modules", "links"} <= design.keys():
+        raise SynthesisError(f"{path}: damaged; emit the design again")
+    return design
 
 
 def synthesise(

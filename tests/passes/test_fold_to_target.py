@@ -128,3 +128,11 @@ def test_it_refuses_an_override(override: dict, words: tuple[str, ...]) -> None:
     message = refusal(parse(TEXT), FoldToTarget(600, override))
     for word in words:
         assert word in message
+
+
+def test_a_folding_given_in_part_is_completed_to_reach_the_target() -> None:
+    chosen = folding(apply(parse(TEXT), FoldToTarget(48, {"fc": {"PE": 2}})))["fc"]
+    assert chosen["PE"] == 2
+    assert cycles(apply(parse(TEXT), FoldToTarget(48, {"fc": {"PE": 2}})))["fc"] <= 48
+    with pytest.raises(PassRefusal, match="PE=5 must divide"):
+        apply(parse(TEXT), FoldToTarget(48, {"fc": {"PE": 5}}))

@@ -1,5 +1,7 @@
 """Bad input: one line that says what, where and what to do; status 1 or 2; nothing half-written."""
 
+import shutil
+
 import numpy as np
 import onnx
 import pytest
@@ -158,3 +160,64 @@ def test_training_never_overwrites_a_run(checkpoint, recipe, data):
 def test_unknown_option_and_stage_end_with_status_2(checkpoint, tmp_path):
     refused("build", checkpoint, "--out", tmp_path / "b", "--until", "lunch", says=("lunch",), status=2)
     refused("evaluate", checkpoint, "--fast", says=("--fast",), status=2)
+
+
+def test_only_folders_that_a_build_made_are_replaced(checkpoint, tmp_path, data, monkeypatch):
+    for name in ("mine", "b.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").write_text("{}")
+    for out in (tmp_path / "mine", tmp_path / "b"):
+        refused("build", checkpoint, "--out", out, "--until", "tidy", "--data", data, says=("no earlier build",))
+    psaflow_json("build", checkpoint, "--out", tmp_path / "c", "--until", "tidy", "--data", data)
+    inside = tmp_path / "c" / "deep"
+    inside.mkdir()
+    monkeypatch.chdir(inside)
+    refused("build", checkpoint, "--out", "..", "--until", "tidy", "--data", data, says=("current folder",))
+    refused("build", tmp_path / "c" / "1_tidy.onnx", "--out", tmp_path / "c", "--until", "tidy", "--data", data, says=("holds the model",))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "c")
+    psaflow_json("build", checkpoint, "--out", "link", "--until", "tidy", "--data", data)
+    assert not inside.exists() and (tmp_path / "c" / "report.json").is_file()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b.partial", "c", "link", "mine"]
+
+
+def test_models_of_another_kind(exported, tmp_path, data):
+    model = onnx.load(exported)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, tmp_path / "one.onnx")
+    for command in (("evaluate", tmp_path / "one.onnx"), ("build", tmp_path / "one.onnx", "--out", tmp_path / "b")):
+        refused(*command, "--data", data, says=("one.onnx", "dynamic batch"))
+    flat = onnx.parser.parse_model('<ir_version: 8, opset_import: ["" : 18]> g (uint8[N,32,32,3] x) => (float[N,3072] y)'
+                                   " { f = Flatten (x) y = Cast <to = 1> (f) }")  # fmt: skip
+    onnx.save(flat, tmp_path / "flat.onnx")
+    refused("evaluate", tmp_path / "flat.onnx", "--data", data, says=("flat.onnx", "3072", "[N, 10]"))
+    refused("evaluate", exported, "--stage", "float", "--data", data, says=("--stage float",))
+
+
+@pytest.mark.parametrize(("part", "value"), [("recipe", "x"), ("quantized", [1]), ("metrics", {"a": torch.zeros(1)}), ("quantized", {"a": 1})])
+def test_checkpoints_whose_content_has_the_wrong_kind(checkpoint, tmp_path, data, part, value):
+    content = torch.load(checkpoint, weights_only=True)
+    content[part] = value
+    torch.save(content, tmp_path / "odd.pt")
+    refused("build", tmp_path / "odd.pt", "--out", tmp_path / "b", "--until", "tidy", "--data", data, says=("odd.pt",))
+
+
+def test_unknown_device_and_key_are_refused_before_any_work(checkpoint, tmp_path, data):
+    for text, says in (("device: LFE5U-99F", ("LFE5U-99F", "LFE5U-85F")), ("folding: {embed_mat_vec: {PEE: 3}}", ("PEE", "SIMD")),
+                       ("mhz: .inf", ("mhz", "finite"))):  # fmt: skip
+        (tmp_path / "c.yaml").write_text(text)
+        refused("build", checkpoint, "--out", tmp_path / "b", "--config", tmp_path / "c.yaml", "--data", data, says=says)
+        assert not (tmp_path / "b").exists() and not (tmp_path / "b.partial").exists()
+
+
+def test_export_onto_a_folder_is_refused_and_leaves_nothing(checkpoint, tmp_path):
+    (tmp_path / "folder").mkdir()
+    refused("export", checkpoint, "--out", tmp_path / "folder", says=("is a folder",))
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.tools
+def test_simulate_of_a_damaged_design_is_named(build, tmp_path, data):
+    shutil.copytree(build, tmp_path / "b")
+    (tmp_path / "b" / "rtl" / "design.json").write_text("{")
+    refused("simulate", tmp_path / "b", "--images", 1, "--data", data, says=("design.json", "damaged"))

@@ -96,8 +96,9 @@ def test_simulate_names_the_layer_of_a_wrong_weight(build, data, tmp_path):
     lines = memory.read_text().splitlines()
     lines[0] = "".join("0123456789abcdef"[15 - int(c, 16)] for c in lines[0])
     memory.write_text("\n".join(lines) + "\n")
-    result = psaflow("simulate", broken, "--images", 2, "--data", data)
+    result = psaflow("simulate", broken, "--images", 2, "--data", data, "--json")
     assert result.exit_code == 1
+    assert json.loads(result.stdout)["mismatches"] > 0
     assert "blocks_0_fc1_mat_vec" in result.stderr
 
 

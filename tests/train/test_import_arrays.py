@@ -125,6 +125,9 @@ def test_values_that_fit_int8_may_come_in_a_wider_type():
 
 @pytest.mark.parametrize(("change", "says"), [
     ({"embed_linear_s": None}, ("embed_linear_s", "missing")),
+    ({f"blocks_0_{p}": None for p in ("mlp_linear_1_w", "token_mixer_affine_1_w")}, ("blocks_0_", "missing")),
+    ({"blocks_1_mlp_liner_1_w": np.zeros((1, 1), np.int8)}, ("blocks_1_mlp_liner_1_w", "no layer")),
+    ({"blocks_3_mlp_linear_1_w": np.zeros((20, 12), np.int8)}, ("blocks_2_", "missing")),
     ({"input_scale": None}, ("input_scale", "missing")),
     ({"input_scale": np.array(-1.0)}, ("input_scale", "positive")),
     ({"blocks_1_mlp_linear_2_w": None}, ("blocks_1_mlp_linear_2_w", "missing")),
