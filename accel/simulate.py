@@ -72,7 +72,7 @@ def simulate(
     SimulationError at a deadlock, a protocol violation or a wrong TLAST; ValueError where shapes do not fit.
     """
     rtl = Path(folder) / "rtl"
-    design = read_design(rtl)
+    design = read_design(rtl, "input", "output", "links")
     feed = _feed(design["input"], images)
     links = _links(design, taps)
     simulator = build(

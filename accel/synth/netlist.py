@@ -59,8 +59,8 @@ class Cells:
     bram: int  # DP16KD, 18 kbit each
 
 
-def read_design(rtl: Path) -> dict:
-    """`rtl`/design.json; SynthesisError where there is none, or none that is whole."""
+def read_design(rtl: Path, *parts: str) -> dict:
+    """`rtl`/design.json; SynthesisError where there is none, or none with a top, modules and the given `parts`."""
     path = Path(rtl) / "design.json"
     if not path.is_file():
         raise SynthesisError(f"{path}: not found; emit the design first")
@@ -68,7 +68,7 @@ def read_design(rtl: Path) -> dict:
         design = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError):
         design = None
-    if not isinstance(design, dict) or not {"top", "input", "output", "modules", "links"} <= design.keys():
+    if not isinstance(design, dict) or not {"top", "modules", *parts} <= design.keys():
         raise SynthesisError(f"{path}: damaged; emit the design again")
     return design
 
