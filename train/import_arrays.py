@@ -36,9 +36,6 @@ class Arrays:
         self.arrays, self.source = arrays, source
         self.read: set[str] = set()
 
-    def __contains__(self, name: str) -> bool:
-        return name in self.arrays
-
     def refuse(self, name: str, rule: str) -> ArrayError:
         return ArrayError(f"{self.source}: array {name!r} {rule}")
 

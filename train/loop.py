@@ -25,6 +25,7 @@ from train import checkpoint
 from train.augment import augment
 from train.data import Cifar10
 from train.functions import BSpline
+from train.quantizers import plain
 from train.recipe import Recipe, StageConfig
 
 log = logging.getLogger(__name__)
@@ -76,12 +77,7 @@ def predict(model: nn.Module, images: np.ndarray, batch: int = 500, *, progress:
     device = next(model.parameters()).device
     starts = tqdm(range(0, len(images), batch), desc="evaluate", unit="batch", leave=False,
                   disable=not progress or not sys.stderr.isatty())  # fmt: skip
-    return torch.cat([_plain(model(torch.from_numpy(images[i : i + batch]).to(device))).cpu() for i in starts])
-
-
-def _plain(value: object) -> Tensor:
-    """The tensor inside a Brevitas QuantTensor, or the tensor itself."""
-    return value.value if hasattr(value, "value") else value  # type: ignore[return-value]
+    return torch.cat([plain(model(torch.from_numpy(images[i : i + batch]).to(device))).cpu() for i in starts])
 
 
 def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
@@ -130,7 +126,7 @@ def run_stage(stage: Stage, recipe: Recipe, data: Cifar10, folder: Path, *, resu
             rate = learning_rate(config, (epoch * steps + step) / (config.epochs * steps))
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = F.cross_entropy(_plain(forward(x)), y, label_smoothing=config.label_smoothing) + regularisation(model, config)
+            loss = F.cross_entropy(plain(forward(x)), y, label_smoothing=config.label_smoothing) + regularisation(model, config)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
