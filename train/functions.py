@@ -5,28 +5,47 @@ Singh & Bazargan, "Compressing Neural Networks Using Learnable 1-D Non-Linear Fu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from train.lerp import lerp
 
 OPSET_VERSION = 1  # of the domain `psaflow`
 
 
+def recompute(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """function(x), of which only x is kept: the backward runs the forward again. `function` must not be random."""
+    if not torch.is_grad_enabled():
+        return function(x)
+    return checkpoint(function, x, use_reentrant=False, preserve_rng_state=False)
+
+
+class Recomputed(nn.Sequential):
+    """Modules in a row of which only the input is kept, for example an activation and the Linear after it.
+
+    The backward runs them again up to the last tensor that it needs: the activation, not the Linear.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return recompute(super().forward, input)
+
+
 class PSA(nn.Module):
     """f(x) = o_w * sum_e softmax_e(-(x - q_b)^2 / (q_w^2 + epsilon)) * v * x + o_b, plus x if `residual` (ResPSA).
 
     Parameters: q_w, q_b, v [C, E]; o_w, o_b [C]. Initial values as in the article: q_w 1, q_b uniform(-1, 1),
-    v Xavier-uniform, o_w 1, o_b 0.
+    v Xavier-uniform, o_w 1, o_b 0. With `save_memory` only x is kept for the backward, nothing of size [.., E].
     """
 
     op = "PSA"
 
-    def __init__(self, channels: int, expansion: int = 8, epsilon: float = 1.0, residual: bool = True) -> None:
+    def __init__(self, channels: int, expansion: int = 8, epsilon: float = 1.0, residual: bool = True, *,
+                 save_memory: bool = False) -> None:  # fmt: skip
         super().__init__()
-        self.epsilon, self.residual = epsilon, residual
+        self.epsilon, self.residual, self.save_memory = epsilon, residual, save_memory
         self.q_w = nn.Parameter(torch.ones(channels, expansion))
         self.q_b = nn.Parameter(torch.empty(channels, expansion).uniform_(-1, 1))
         self.v = nn.Parameter(nn.init.xavier_uniform_(torch.empty(channels, expansion)))
@@ -47,7 +66,7 @@ class PSA(nn.Module):
         if torch.onnx.is_in_onnx_export():
             parameters = (x, self.q_w, self.q_b, self.v, self.o_w, self.o_b)
             return _symbolic(self.op, parameters, self.attributes())
-        y = self.evaluate(x)
+        y = recompute(self.evaluate, x) if self.save_memory else self.evaluate(x)
         return y + x if self.residual else y
 
     def evaluate(self, x: Tensor) -> Tensor:
@@ -61,8 +80,8 @@ class LerpPSA(PSA):
     op = "LerpPSA"
 
     def __init__(self, channels: int, expansion: int = 8, epsilon: float = 1.0, residual: bool = True, *,
-                 grid: int = 64, bound: float = 4.0) -> None:  # fmt: skip
-        super().__init__(channels, expansion, epsilon, residual)
+                 grid: int = 64, bound: float = 4.0, save_memory: bool = False) -> None:  # fmt: skip
+        super().__init__(channels, expansion, epsilon, residual, save_memory=save_memory)
         self.grid, self.bound = grid, bound
 
     def table(self) -> Tensor:
@@ -70,6 +89,11 @@ class LerpPSA(PSA):
         points = torch.arange(self.grid, dtype=torch.float64, device=self.v.device)
         points = points * (2.0 * self.bound / (self.grid - 1)) - self.bound
         return self.exact(points[:, None].expand(-1, len(self.o_w))).T.float()
+
+    def full_table(self) -> Tensor:
+        """`table` with the residual, itself linear, added: [C, G], such that lerp(full_table, x) is the module's output."""
+        points = torch.linspace(-self.bound, self.bound, self.grid, device=self.v.device)
+        return self.table() + points if self.residual else self.table()
 
     def attributes(self) -> dict[str, float | int]:
         return super().attributes() | {"grid": self.grid, "bound": self.bound}
@@ -93,6 +117,10 @@ class BSpline(nn.Module):
         """TV2: the l1 norm of the second differences divided by the spacing, summed over channels (a scalar)."""
         spacing = 2 * self.bound / (self.knots.shape[1] - 1)
         return self.knots.diff(n=2, dim=1).abs().sum() / spacing
+
+    def full_table(self) -> Tensor:
+        """The knots [C, G]."""
+        return self.knots
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.onnx.is_in_onnx_export():

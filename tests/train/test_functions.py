@@ -9,7 +9,7 @@ import torch
 from custom_ops.grid_lerp import grid_lerp
 from custom_ops.lerp_psa import lerp_psa_table
 from custom_ops.psa import psa
-from train.functions import PSA, BSpline, LerpPSA, activation
+from train.functions import PSA, BSpline, LerpPSA, Recomputed, activation
 
 CHANNELS, EXPANSION = 5, 8
 
@@ -146,3 +146,66 @@ def test_activations_are_named(name: str, kind: type) -> None:
 def test_an_unknown_activation_is_refused() -> None:
     with pytest.raises(ValueError, match="activation 'swish' is unknown; choose relu, bspline, psa or lerp_psa"):
         activation("swish", 3)
+
+
+def kept_bytes(module: torch.nn.Module, x: torch.Tensor) -> int:
+    """Of the tensors that the backward of module(x) keeps, parameters and x itself apart."""
+    known = {t.untyped_storage().data_ptr() for t in (x, *module.parameters())}
+    found: dict[int, int] = {}
+
+    def keep(t: torch.Tensor) -> torch.Tensor:
+        found[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        y = module(x)
+    assert y.requires_grad
+    return sum(size for at, size in found.items() if at not in known)
+
+
+def all_gradients(module: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    leaf = x.clone().requires_grad_()
+    module.zero_grad()
+    y = module(leaf)
+    y.square().sum().backward()
+    return [y.detach(), leaf.grad, *(p.grad.clone() for p in module.parameters())]
+
+
+@pytest.mark.parametrize("kind", [PSA, LerpPSA])
+def test_save_memory_gives_the_same_bits_and_keeps_only_x(kind: type) -> None:
+    x = torch.randn(300, CHANNELS, generator=torch.Generator().manual_seed(0))
+    plain, saving = randomised(kind(CHANNELS, EXPANSION)), randomised(kind(CHANNELS, EXPANSION, save_memory=True))
+    saving.load_state_dict(plain.state_dict())
+    for ours, expected in zip(all_gradients(saving, x), all_gradients(plain, x), strict=True):
+        assert (ours == expected).all()
+    assert kept_bytes(saving, x.requires_grad_()) == 0
+    assert kept_bytes(plain, x) > 0
+    with torch.no_grad():
+        assert (saving(x) == plain(x)).all()
+
+
+@pytest.mark.parametrize("name", ["relu", "bspline", "psa", "lerp_psa"])
+def test_a_recomputed_row_gives_the_same_bits_and_keeps_only_its_input(name: str) -> None:
+    x = torch.randn(300, CHANNELS, generator=torch.Generator().manual_seed(0))
+    layers = [randomised(activation(name, CHANNELS)), torch.nn.Linear(CHANNELS, 7)]
+    plain, saving = torch.nn.Sequential(*layers), Recomputed(*layers)
+    assert list(saving.state_dict()) == list(plain.state_dict())
+    for ours, expected in zip(all_gradients(saving, x), all_gradients(plain, x), strict=True):
+        assert (ours == expected).all()
+    assert kept_bytes(saving, x.requires_grad_()) == 0
+    assert kept_bytes(plain, x) >= x.numel() * 4  # at least what the Linear multiplies
+
+
+def test_a_recomputed_row_multiplies_only_once_going_forward() -> None:
+    """The backward's second run stops at the Linear's input."""
+    calls = []
+
+    class Counted(torch.nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = super().forward(x)
+            calls.append(1)  # not reached in the run that stops
+            return y
+
+    row = Recomputed(torch.nn.ReLU(), Counted(CHANNELS, 7))
+    row(torch.randn(10, CHANNELS).requires_grad_()).sum().backward()
+    assert len(calls) == 1

@@ -1,5 +1,6 @@
-"""The interpolation: C kernel, plain PyTorch and float64, values and gradients."""
+"""The interpolation: C++ kernel, plain PyTorch and float64, values and gradients."""
 
+import ctypes
 import itertools
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from custom_ops.grid_lerp import grid_lerp
 from train import lerp as module
 from train.lerp import lerp, lerp_reference
 
-has_kernel = pytest.mark.skipif(module._library() is None, reason="no C compiler for the kernel")
+has_kernel = pytest.mark.skipif(module.kernel() is None, reason="no C++ compiler for the kernel")
+LARGE = [  # (rows, channels, grid): tiles and blocks of 16 that end early, tables too long for registers, more than one thread
+    ((1000,), 33, 64), ((129,), 16, 65), ((127,), 15, 66), ((300,), 48, 2), ((2050,), 20, 31), ((65,), 17, 200), ((37,), 3, 4096),
+]  # fmt: skip
 SIZES = list(itertools.product([(7,), (3, 5), (2, 3, 4)], [1, 5, 16], [2, 3, 64, 65], [4.0, 1.5]))
 
 
@@ -43,6 +47,63 @@ def test_kernel_and_reference_give_the_same_bits(rows: tuple[int, ...], channels
     assert actual.shape == x.shape
     assert (actual == lerp_reference(table, x, bound)).all()
     assert (actual.numpy() == grid_lerp(x.numpy(), table.numpy(), bound)).all()
+
+
+def through(library: ctypes.CDLL, table: torch.Tensor, x: torch.Tensor, grad: torch.Tensor, threads: int = 1) -> list[torch.Tensor]:
+    """[y, d table, d x] straight from a compiled library, into memory that held NaN before."""
+    channels, grid = table.shape
+    y, grad_x, grad_table = (torch.full_like(t, float("nan")) for t in (x, x, table))
+    sums = torch.full((module.BLOCKS, channels, grid - 1, 2), float("nan"))
+    at, sizes = module._pointer, module._sizes(table, x, 4.0)
+    library.lerp_forward(at(x), at(table), at(y), *sizes, threads)
+    library.lerp_backward(at(x), at(table), at(grad), at(grad_x), at(grad_table), at(sums), *sizes, module.BLOCKS, threads)
+    return [y, grad_table, grad_x]
+
+
+@has_kernel
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("rows", "channels", "grid"), LARGE)
+def test_the_kernel_of_this_cpu_and_the_portable_one_agree(rows: tuple[int, ...], channels: int, grid: int, dtype: torch.dtype) -> None:
+    portable = module.kernel("-DLERP_PORTABLE")
+    assert portable is not None
+    table, x = sample(rows, channels, grid, 4.0)
+    x, grad = x.to(dtype), torch.randn(*rows, channels, generator=torch.Generator().manual_seed(1)).to(dtype)
+    ours, plain = through(module.kernel(), table, x, grad), through(portable, table, x, grad)
+    assert (ours[0] == lerp_reference(table, x)).all() and (plain[0] == ours[0]).all()
+    assert (ours[2] == plain[2]).all()
+    torch.testing.assert_close(ours[1], plain[1], rtol=1e-5, atol=1e-4)
+
+
+@has_kernel
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("rows", "channels", "grid"), LARGE)
+def test_any_number_of_threads_gives_the_same_bits(rows: tuple[int, ...], channels: int, grid: int, dtype: torch.dtype) -> None:
+    table, x = sample(rows, channels, grid, 4.0)
+    x, grad = x.to(dtype), torch.randn(*rows, channels, generator=torch.Generator().manual_seed(1)).to(dtype)
+    once = through(module.kernel(), table, x, grad)
+    for threads in (2, 3, 8):
+        assert all((a == b).all() for a, b in zip(once, through(module.kernel(), table, x, grad, threads), strict=True))
+
+
+@has_kernel
+@pytest.mark.parametrize(("rows", "channels", "grid"), LARGE)
+def test_bfloat16_is_float32_rounded_once(rows: tuple[int, ...], channels: int, grid: int) -> None:
+    table, x = sample(rows, channels, grid, 4.0)
+    y, table_gradient, x_gradient = gradients(lerp, table, x.bfloat16(), 4.0)
+    assert (y.dtype, table_gradient.dtype, x_gradient.dtype) == (torch.bfloat16, torch.float32, torch.bfloat16)
+    assert (y == lerp_reference(table, x.bfloat16().float()).bfloat16()).all()
+    reference = gradients(lerp_reference, table, x.bfloat16(), 4.0)
+    assert (x_gradient == reference[2]).all()
+    torch.testing.assert_close(table_gradient, reference[1], rtol=1e-4, atol=2e-3)
+
+
+@has_kernel
+def test_only_the_table_and_x_are_kept_for_the_backward() -> None:
+    table, x = (t.requires_grad_() for t in sample((50,), 6, 16, 4.0))
+    kept: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        lerp(table, x)
+    assert [t.data_ptr() for t in kept] == [table.data_ptr(), x.data_ptr()]
 
 
 @pytest.mark.parametrize(("rows", "channels", "grid", "bound"), SIZES[::5])
@@ -140,7 +201,7 @@ import torch
 from train import lerp
 torch.manual_seed(0)
 table, x = torch.randn(4, 16), torch.randn(100, 4) * 5
-assert lerp._library() is None
+assert lerp.kernel() is None
 print((lerp.lerp(table, x) == lerp.lerp_reference(table, x)).all().item())
 """
     done = subprocess.run(
