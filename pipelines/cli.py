@@ -18,6 +18,8 @@ class Lazy(click.Group):
         "evaluate": "Top-1 of a model or a checkpoint.",
         "build": "From a checkpoint or a model to a bitstream.",
         "simulate": "Run a build's accelerator on images, cycle by cycle.",
+        "bench": "Measure speed and memory.",
+        "table": "Accuracies of checkpoints beside the article's.",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
