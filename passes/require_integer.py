@@ -43,7 +43,7 @@ class RequireInteger(Transformation):
             for tensor in node.input:
                 constant = graph.constant(tensor)
                 if constant is not None and constant.dtype.kind == "f":
-                    return f"{where}: float weights without a quantizer ({tensor}); train it quantized (`quantized_training` in the recipe)"
+                    return f"{where}: float weights without a quantizer ({tensor}); train it in a stage of `kind: quantized`"
             return f"{where}: an input has no quantizer before it, or its result none behind it; put one there"
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             users = [graph.producer(node.input[0])] if node.op_type == "QuantizeLinear" else graph.consumers(node.output[0])

@@ -73,6 +73,8 @@ def command(function: Callable[..., dict[str, Any]], plain: Callable[[dict[str, 
             if as_json and isinstance(error, Mismatch):
                 click.echo(json.dumps(error.result))
             raise SystemExit(_fail(" ".join(str(error).split()), 1)) from None
+        if not _speaks():
+            return
         if as_json:
             click.echo(json.dumps(result))
         else:
@@ -96,11 +98,16 @@ def _print_plain(result: dict[str, Any], indent: str = "") -> None:
             click.echo(f"{indent}{key}: {shown}")
 
 
+def _speaks() -> bool:
+    """Whether this is the one of torchrun's processes, or the only process, that tells what happens."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _set_up_logging(verbose: bool) -> None:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     for room in ("train", "passes", "accel", "custom_ops", "pipelines"):
-        logging.getLogger(room).setLevel(logging.INFO if verbose or room in ("train", "pipelines") else logging.WARNING)
+        logging.getLogger(room).setLevel(logging.INFO if _speaks() and (verbose or room in ("train", "pipelines")) else logging.WARNING)
     logging.captureWarnings(not verbose)
     logging.getLogger("py.warnings").setLevel(logging.ERROR)
 

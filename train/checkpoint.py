@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import struct
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +24,29 @@ class CheckpointError(ValueError):
     """A checkpoint is missing, corrupt or of another kind; the message is one line for the user."""
 
 
+@contextmanager
+def replacing(path: Path, tag: str = "") -> Iterator[Path]:
+    """A file beside `path` that takes its place once it is whole, and is gone if writing fails.
+
+    `tag` tells writers apart where several processes may write the same file.
+    """
+    temporary = path.with_name(f"{path.name}{tag}.part")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write `content` (tensors and plain Python values) so that `path` always holds a whole file."""
+    """Write `content` (tensors and plain Python values) so that `path` always holds a whole file; OSError where it cannot."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        torch.save({"format": FORMAT} | content, file)
+    buffer = io.BytesIO()  # torch.save into a file turns a full disk into a RuntimeError of its own
+    torch.save({"format": FORMAT} | content, buffer)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(buffer.getbuffer())
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def load(path: Path | str) -> dict[str, Any]:

@@ -18,19 +18,20 @@ from train.lerp import lerp
 CURVES = 16  # functions drawn per layer
 
 
-def plot_history(float_rows: list[dict[str, float]], quantized_rows: list[dict[str, float]], name: str, path: Path) -> None:
-    """Loss and top-1 per epoch, both stages on one time axis."""
+def plot_history(history: dict[str, list[dict[str, float]]], name: str, path: Path) -> None:
+    """Loss and top-1 per epoch, all stages on one axis."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
-    start = len(float_rows)
-    for label, rows, offset in (("float", float_rows, 0), ("INT8", quantized_rows, start)):
-        epochs = [row["epoch"] + offset for row in rows]
+    start = 0.0
+    for label, rows in history.items():
+        epochs = [row["epoch"] + start for row in rows]
         left.plot(epochs, [row["loss"] for row in rows], label=label)
         right.plot(epochs, [row["top1"] for row in rows], label=label)
+        start = epochs[-1]
     left.set(xlabel="epoch", ylabel="training loss", title=name)
     right.set(xlabel="epoch", ylabel="top-1, test (%)", title=name)
     for axis in (left, right):
         axis.grid(alpha=0.3)
-        axis.legend()
+        axis.legend(fontsize=8)
     _save(figure, path)
 
 
@@ -42,10 +43,10 @@ def plot_functions(model: nn.Module, name: str, path: Path) -> None:
     columns = min(4, len(layers))
     figure, axes = plt.subplots(math.ceil(len(layers) / columns), columns, figsize=(3 * columns, 2.4 * math.ceil(len(layers) / columns)),
                                 squeeze=False)  # fmt: skip
-    x = torch.linspace(-4.5, 4.5, 400)
+    x = torch.linspace(-4.5, 4.5, 400, device=next(model.parameters()).device)
     for axis, (layer, module) in zip(axes.flat, layers.items(), strict=False):
         with torch.no_grad():
-            axis.plot(x, evaluate(module, x)[:, :CURVES], linewidth=0.8)
+            axis.plot(x.cpu(), evaluate(module, x)[:, :CURVES].cpu(), linewidth=0.8)
         axis.set_title(layer, fontsize=8)
         axis.grid(alpha=0.3)
     figure.suptitle(f"{name}: learned functions, {CURVES} channels of each layer")

@@ -13,6 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from train import fused, parallel
 from train.functions import activation
 
 MEAN = (0.4914, 0.4822, 0.4465)  # of CIFAR-10's pixels in 0..1, per colour
@@ -84,16 +85,35 @@ class Affine(nn.Module):
 
 
 class TokenNorm(nn.BatchNorm1d):
-    """BatchNorm per channel on [N, T, C]."""
+    """BatchNorm per channel on [N, T, C], over the images of all processes."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.flatten(0, 1)).view_as(x)
+        rows = x.flatten(0, 1)
+        if not (self.training and parallel.world() > 1):
+            return super().forward(rows).view_as(x)
+        mean, variance, count = parallel.batch_moments(rows)
+        self.track(mean.detach(), variance.detach(), count)
+        return ((rows - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias).view_as(x)
+
+    @torch.no_grad()
+    def track(self, mean: Tensor, variance: Tensor, rows: int) -> None:
+        """Update the running statistics with a batch's mean and biased variance [C] over `rows` rows."""
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * (rows / (rows - 1)), self.momentum)
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
 
     def as_affine(self) -> tuple[Tensor, Tensor]:
         """(weight, bias) of the same map in evaluation."""
         assert self.running_var is not None and self.running_mean is not None
         weight = self.weight / (self.running_var + self.eps).sqrt()
         return weight, self.bias - self.running_mean * weight
+
+
+def mix_tokens(linear: nn.Linear, x: Tensor) -> Tensor:
+    """`linear` along the tokens of x [N, T, C]: W x + b, which needs no transposes."""
+    return torch.matmul(linear.weight, x) + linear.bias[:, None]
 
 
 class Block(nn.Module):
@@ -112,8 +132,9 @@ class Block(nn.Module):
         self.channel_scale = Affine(a.embed, 0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        mixed = self.token_linear(self.token_norm(x).transpose(1, 2)).transpose(1, 2)
-        x = x + self.token_scale(mixed)
+        if fused.available(self, x):
+            return fused.train_block(self, x)
+        x = x + self.token_scale(mix_tokens(self.token_linear, self.token_norm(x)))
         hidden = self.fc1(self.act1(self.channel_norm(x)))
         return x + self.channel_scale(self.fc2(self.act2(hidden)))
 
@@ -152,7 +173,7 @@ class AbsorbedBlock(nn.Module):
         self.fc2 = nn.Linear(a.hidden, a.embed)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.token_out(self.token_linear(self.token_in(x).transpose(1, 2)).transpose(1, 2))
+        x = x + self.token_out(mix_tokens(self.token_linear, self.token_in(x)))
         return x + self.fc2(self.act2(self.fc1(self.act1(self.channel_in(x)))))
 
 

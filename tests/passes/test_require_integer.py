@@ -42,10 +42,10 @@ REFUSALS = {
         g (int8[N,2] q) => (int8[N,2] y) <float s = {0.5}, int8 z = {0}, float[2,2] w = {1, 2, 3, 4}>
         { x = DequantizeLinear (q, s, z)
           [fc_matmul] a = MatMul (x, w)
-          y = QuantizeLinear (a, s, z) }""", ("MatMul fc_matmul", "float weights without a quantizer", "(w)", "quantized_training")),
+          y = QuantizeLinear (a, s, z) }""", ("MatMul fc_matmul", "float weights without a quantizer", "(w)", "kind: quantized")),
     "float weights, float input": ("""
         g (float[N,2] x) => (float[N,2] y) <float[2,2] w = {1, 2, 3, 4}>
-        { [fc_matmul] y = MatMul (x, w) }""", ("MatMul fc_matmul", "float weights without a quantizer", "(w)", "quantized_training")),
+        { [fc_matmul] y = MatMul (x, w) }""", ("MatMul fc_matmul", "float weights without a quantizer", "(w)", "kind: quantized")),
     "float linear result": ("""
         g (int8[N,2] q) => (float[N,2] y) <float s = {0.5}, int8 z = {0}, int8[2,2] w = {1, 2, 3, 4}>
         { x = DequantizeLinear (q, s, z)

@@ -13,8 +13,9 @@ from pipelines.cli import main
 RECIPE = """
 name: tiny
 model: {activation: lerp_psa, embed: 8, hidden: 8, blocks: 2, grid: 16, expansion: 4}
-float_training: {epochs: 1, batch: 16}
-quantized_training: {epochs: 1, batch: 16, learning_rate: 1.0e-4}
+stages:
+  float: {epochs: 1, batch: 16}
+  quantized: {kind: quantized, epochs: 1, batch: 16, learning_rate: 1.0e-4}
 train_images: 64
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,7 @@ def test_a_save_that_fails_keeps_the_previous_file(path: Path, monkeypatch: pyte
         save(path, content() | {"rows": []})
     monkeypatch.undo()
     assert_same(load(path), content())
+    assert [p.name for p in path.parent.iterdir()] == ["last.pt"]
     save(path, content() | {"rows": [3]})
     assert load(path)["rows"] == [3]
 
@@ -72,6 +74,20 @@ def test_what_cannot_be_loaded_safely_is_not_left_behind(path: Path) -> None:
     with pytest.raises((pickle.PicklingError, AttributeError, TypeError)):
         save(path, content() | {"rows": lambda: 3})
     assert_same(load(path), content())
+    assert [p.name for p in path.parent.iterdir()] == ["last.pt"]
+
+
+def test_a_disk_that_is_full_is_an_oserror_with_its_reason(path: Path) -> None:
+    save(path, content())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save(path, content() | {"rows": []})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert_same(load(path), content())
+    assert [p.name for p in path.parent.iterdir()] == ["last.pt"]
 
 
 def test_no_file(path: Path) -> None:

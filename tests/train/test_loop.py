@@ -1,8 +1,7 @@
-"""The loop: exact resume, faults that stop with a reason and keep the last good state, metrics on disk."""
+"""The loop: exact resume, what every setting does, learning rates and batches."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 from pathlib import Path
@@ -12,92 +11,122 @@ import pytest
 import torch
 
 from tests.conftest import random_images
-from train import checkpoint
+from tests.train import tiny
+from tests.train.stages import EPOCHS, float_model, recipe, train
+from tests.train.tiny import assert_same_weights, timeless
+from train import checkpoint, loop
 from train.data import Cifar10
+from train.distill import Lessons
 from train.functions import BSpline
-from train.loop import Stage, TrainingError, accuracy, batches, epoch_generator, learning_rate, predict, regularisation, run_stage
-from train.quantized import QuantResMLP, calibrate, quantize
-from train.recipe import Recipe, StageConfig, validate
-from train.resmlp import ResMLP, absorb
-
-EPOCHS = 4
+from train.loop import accuracy, batches, epoch_generator, learning_rate, predict, regularisation
+from train.recipe import StageConfig
 
 
 @pytest.fixture(scope="module")
 def data() -> Cifar10:
-    rng = np.random.default_rng(0)
-    return Cifar10(random_images(48, seed=0), rng.integers(0, 10, 48), random_images(20, seed=1), rng.integers(0, 10, 20))
+    return tiny.images()
 
 
-def recipe(activation: str = "lerp_psa", **changes: object) -> Recipe:
-    stage = {"epochs": EPOCHS, "batch": 16, "learning_rate": 1e-3}
-    return validate(Recipe, {
-        "name": "tiny", "model": {"activation": activation, "embed": 8, "hidden": 8, "blocks": 1, "grid": 16, "expansion": 2},
-        "float_training": stage, "quantized_training": stage, **changes,
-    }, "test")  # fmt: skip
+MIXED = {"ema": 0.7, "mix": "cutmix", "warmup": 0.3, "weight_decay": 0.1, "label_smoothing": 0.1, "views": 3}
+RESUMED = {
+    "lerp_psa": ("float", "lerp_psa", False, {}),
+    "relu": ("float", "relu", False, {}),
+    "bspline": ("float", "bspline", False, {}),
+    "muon": ("float", "lerp_psa", False, {"optimizer": "muon"}),
+    "sgd": ("float", "lerp_psa", False, {"optimizer": "sgd"}),
+    "ema": ("float", "lerp_psa", False, {"ema": 0.7}),
+    "mixup": ("float", "lerp_psa", False, {"mix": "mixup"}),
+    "cutmix": ("float", "lerp_psa", False, {"mix": "cutmix"}),
+    "bfloat16": ("float", "lerp_psa", False, {"precision": "bfloat16"}),
+    "teacher": ("float", "lerp_psa", True, {}),
+    "everything": ("float", "lerp_psa", True, MIXED | {"optimizer": "muon"}),
+    "transfer": ("transfer", "lerp_psa", True, {}),
+    "transfer, relu": ("transfer", "relu", True, {}),
+    "transfer, muon": ("transfer", "lerp_psa", True, {"optimizer": "muon"}),
+    "transfer, sgd": ("transfer", "lerp_psa", True, {"optimizer": "sgd"}),
+    "transfer, ema": ("transfer", "lerp_psa", True, {"ema": 0.7}),
+    "quantized": ("quantized", "lerp_psa", False, {}),
+    "quantized, muon": ("quantized", "lerp_psa", False, {"optimizer": "muon"}),
+    "quantized, sgd": ("quantized", "lerp_psa", False, {"optimizer": "sgd"}),
+    "quantized, everything": ("quantized", "lerp_psa", True, MIXED | {"optimizer": "muon"}),
+}
 
 
-def float_model(given: Recipe) -> ResMLP:
-    torch.set_num_threads(1)
-    torch.manual_seed(given.seed)
-    return ResMLP(given.model.architecture())
-
-
-def quantized_model(given: Recipe) -> QuantResMLP:
-    model = quantize(absorb(float_model(given).eval()))
-    calibrate(model, random_images(48, seed=0), seed=0, batch=16)
-    return model
-
-
-MAKERS = {"float": (float_model, 0), "quantized": (quantized_model, 1)}
-
-
-def train(name: str, given: Recipe, data: Cifar10, folder: Path, *, resume: bool = False, stop_after: int | None = None):
-    """(the model after this call, its rows)."""
-    folder.mkdir(exist_ok=True)
-    make, number = MAKERS[name]
-    model = make(given)
-    config = given.float_training if name == "float" else given.quantized_training
-    rows = run_stage(Stage(name, config, model, number), given, data, folder, resume=resume, compile_model=False, stop_after=stop_after)
-    return model, rows
-
-
-def assert_same_weights(a: torch.nn.Module, b: torch.nn.Module) -> None:
-    assert a.state_dict().keys() == b.state_dict().keys()
-    for name, value in a.state_dict().items():
-        assert torch.equal(value, b.state_dict()[name]), name
-
-
-@pytest.mark.parametrize("name", MAKERS)
-@pytest.mark.parametrize("activation", ["lerp_psa", "relu", "bspline"])
-def test_two_epochs_and_two_more_equal_four_bit_for_bit(tmp_path: Path, data: Cifar10, activation: str, name: str) -> None:
-    given = recipe(activation)
-    whole, rows = train(name, given, data, tmp_path / "whole")
-    train(name, given, data, tmp_path / "parts", stop_after=2)
+@pytest.mark.parametrize(("kind", "activation", "taught", "changes"), RESUMED.values(), ids=RESUMED)
+def test_two_epochs_and_two_more_equal_four_bit_for_bit(
+    tmp_path: Path, data: Cifar10, kind: str, activation: str, taught: bool, changes: dict
+) -> None:
+    given = recipe(activation, kind, **changes)
+    whole, rows = train(kind, given, data, tmp_path / "whole", taught=taught)
+    train(kind, given, data, tmp_path / "parts", taught=taught, stop_after=2)
     torch.manual_seed(12345)  # what happened in between does not matter
-    resumed, resumed_rows = train(name, given, data, tmp_path / "parts", resume=True)
+    resumed, resumed_rows = train(kind, given, data, tmp_path / "parts", taught=taught, resume=True)
     assert_same_weights(whole, resumed)
-    timeless = [[{k: v for k, v in row.items() if k != "seconds"} for row in r] for r in (rows, resumed_rows)]
-    assert timeless[0] == timeless[1]
+    assert timeless(rows) == timeless(resumed_rows)
     assert [r["epoch"] for r in rows] == [1, 2, 3, 4]
+    name = "transfer_0" if kind == "transfer" else kind
     stored = [checkpoint.load(tmp_path / folder / f"last_{name}.pt") for folder in ("whole", "parts")]
-    for key in ("model", "optimizer"):
-        torch.testing.assert_close(stored[0][key], stored[1][key], rtol=0, atol=0)
+    for key in ("model", "average") if "ema" in changes else ("model",):
+        assert_same_weights(stored[0][key], stored[1][key])
+    for first, second in zip(*(state["optimizer"] for state in stored), strict=True):
+        torch.testing.assert_close(first["state"], second["state"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("changes", [{"optimizer": "muon"}, {"optimizer": "sgd"}, {"ema": 0.7}, {"mix": "mixup"}, {"mix": "cutmix"},
+                                     {"warmup": 0.5}, {"weight_decay": 0.5}, {"views": 1}, {"label_smoothing": 0.1}, {"randaugment": False},
+                                     {"precision": "bfloat16"}, {"learning_rate": 2e-3}], ids=str)  # fmt: skip
+def test_every_setting_of_a_stage_changes_what_is_trained(tmp_path: Path, data: Cifar10, changes: dict) -> None:
+    usual, _ = train("float", recipe(), data, tmp_path / "a")
+    other, _ = train("float", recipe(**changes), data, tmp_path / "b")
+    assert not torch.equal(usual.state_dict()["embed.weight"], other.state_dict()["embed.weight"])
+
+
+@pytest.mark.parametrize("changes", [{"teacher_share": 0.5}, {"temperature": 2.0}], ids=str)
+def test_every_setting_of_distillation_changes_what_is_trained(tmp_path: Path, data: Cifar10, changes: dict) -> None:
+    models = [train("float", recipe(**c), data, tmp_path / str(i), taught=t)[0]
+              for i, (c, t) in enumerate([({}, False), ({}, True), (changes, True)])]  # fmt: skip
+    weights = [m.state_dict()["embed.weight"] for m in models]
+    assert not any(torch.equal(weights[i], weights[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
 
 
 def test_training_again_gives_the_same_and_another_seed_another(tmp_path: Path, data: Cifar10) -> None:
     first, _ = train("float", recipe(), data, tmp_path / "a", stop_after=1)
     again, _ = train("float", recipe(), data, tmp_path / "b", stop_after=1)
-    other, _ = train("float", recipe(seed=1), data, tmp_path / "c", stop_after=1)
+    other, _ = train("float", recipe().model_copy(update={"seed": 1}), data, tmp_path / "c", stop_after=1)
     assert_same_weights(first, again)
-    assert not torch.equal(first.head.weight, other.head.weight)
+    assert not torch.equal(first.state_dict()["head.weight"], other.state_dict()["head.weight"])
 
 
-def test_a_finished_run_that_is_resumed_trains_no_more(tmp_path: Path, data: Cifar10) -> None:
-    whole, rows = train("float", recipe(), data, tmp_path)
-    resumed, resumed_rows = train("float", recipe(), data, tmp_path, resume=True)
+@pytest.mark.parametrize("ema", [0.0, 0.7])
+def test_a_finished_run_that_is_resumed_trains_no_more(tmp_path: Path, data: Cifar10, ema: float) -> None:
+    given = recipe(ema=ema)
+    whole, rows = train("float", given, data, tmp_path)
+    before = (tmp_path / "last_float.pt").read_bytes()
+    resumed, resumed_rows = train("float", given, data, tmp_path, resume=True)
     assert_same_weights(whole, resumed)
     assert resumed_rows == rows
+    assert (tmp_path / "last_float.pt").read_bytes() == before
+
+
+def test_the_kept_weights_are_the_moving_average_of_every_step(tmp_path: Path, data: Cifar10, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = recipe(ema=0.7)
+    expected = {k: v.double() for k, v in float_model(given).state_dict().items()}
+    plain = loop._average
+
+    def spied(average: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:
+        plain(average, model, decay)
+        for name, value in model.state_dict().items():
+            expected[name] = 0.7 * expected[name] + 0.3 * value.double() if value.is_floating_point() else value.double()
+
+    monkeypatch.setattr(loop, "_average", spied)
+    model, rows = train("float", given, data, tmp_path)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value.double(), expected[name], rtol=1e-4, atol=1e-6)
+    assert model.state_dict()["norm.num_batches_tracked"] == 3 * EPOCHS  # a count is not averaged
+    assert rows[-1]["top1"] == accuracy(model, data.x_test, data.y_test)
+    last = checkpoint.load(tmp_path / "last_float.pt")
+    assert_same_weights(model, last["average"])
+    assert not torch.equal(last["model"]["embed.weight"], last["average"]["embed.weight"])
 
 
 def test_training_learns(tmp_path: Path) -> None:
@@ -105,95 +134,24 @@ def test_training_learns(tmp_path: Path) -> None:
     labels = rng.integers(0, 2, 200)
     images = (random_images(200, seed=0) // 4 + 150 * labels[:, None, None, None]).astype(np.uint8)  # dark or bright
     simple = Cifar10(images[:160], labels[:160], images[160:], labels[160:])
-    given = recipe("relu", float_training={"epochs": 8, "batch": 16, "learning_rate": 1e-2, "randaugment": False})
+    given = recipe("relu", epochs=8, learning_rate=1e-2, randaugment=False)
     _, rows = train("float", given, simple, tmp_path)
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert rows[-1]["top1"] > 90
 
 
-def poison(model: torch.nn.Module, at: str) -> None:
-    dict(model.named_parameters())[at].data.view(-1)[0] = float("nan")
-
-
-@pytest.mark.parametrize("epoch", [1, 3])
-def test_a_loss_of_nan_stops_with_the_recipes_name_and_keeps_the_last_good_state(
-    tmp_path: Path, data: Cifar10, monkeypatch: pytest.MonkeyPatch, epoch: int
-) -> None:
-    given = recipe()
-    model = float_model(given)
-    stage = Stage("float", given.float_training, model, 0)
-    if epoch > 1:
-        run_stage(stage, given, data, tmp_path, resume=False, compile_model=False, stop_after=epoch - 1)
-    good = {k: v.clone() for k, v in model.state_dict().items()}
-    step = torch.optim.AdamW.step
-
-    def poisoned_step(self, *args, **options):
-        result = step(self, *args, **options)
-        poison(model, "embed.weight")
-        return result
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", poisoned_step)
-    with pytest.raises(TrainingError) as error:
-        run_stage(stage, given, data, tmp_path, resume=epoch > 1, compile_model=False)
-    message = str(error.value)
-    assert "\n" not in message
-    for word in ("tiny", "nan", "float", f"epoch {epoch}"):
-        assert word in message
-    last = tmp_path / "last_float.pt"
-    if epoch == 1:
-        assert not last.exists() and str(last) not in message
-    else:
-        assert str(last) in message
-        assert all(torch.equal(v, good[k]) for k, v in checkpoint.load(last)["model"].items())
-
-
-def test_a_nan_in_the_first_step_is_told_with_the_step(tmp_path: Path, data: Cifar10) -> None:
-    given = recipe()
-    model = float_model(given)
-    poison(model, "head.weight")
-    with pytest.raises(TrainingError, match=r"^tiny: loss is nan at float epoch 1, step 0"):
-        run_stage(Stage("float", given.float_training, model, 0), given, data, tmp_path, resume=False, compile_model=False)
-
-
-@pytest.mark.parametrize(
-    "changes", [{"seed": 1}, {"model": {"hidden": 12}}, {"float_training": {"epochs": 5, "batch": 16}}, {"train_images": 32}]
-)
-def test_another_recipe_is_not_continued(tmp_path: Path, data: Cifar10, changes: dict) -> None:
-    train("float", recipe(), data, tmp_path, stop_after=1)
-    before = (tmp_path / "last_float.pt").read_bytes()
-    with pytest.raises(TrainingError, match=r"last_float.pt: belongs to another recipe; .*without --resume"):
-        train("float", recipe(**changes), data, tmp_path, resume=True)
-    assert (tmp_path / "last_float.pt").read_bytes() == before
-
-
-def test_a_damaged_state_is_not_continued(tmp_path: Path, data: Cifar10) -> None:
-    train("float", recipe(), data, tmp_path, stop_after=1)
-    path = tmp_path / "last_float.pt"
-    path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(checkpoint.CheckpointError, match=r"last_float\.pt: not a readable checkpoint"):
-        train("float", recipe(), data, tmp_path, resume=True)
-
-
-def test_fewer_images_than_a_batch_are_refused(tmp_path: Path, data: Cifar10) -> None:
-    with pytest.raises(TrainingError, match="tiny: 10 training images are fewer than one batch of 16"):
-        train("float", recipe(train_images=10), data, tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
-def test_metrics_are_written_after_every_epoch(tmp_path: Path, data: Cifar10) -> None:
-    _, rows = train("float", recipe(), data, tmp_path, stop_after=3)
-    with (tmp_path / "float.csv").open() as file:
-        written = list(csv.DictReader(file))
-    assert [{k: float(v) for k, v in row.items()} for row in written] == rows
-    assert list(written[0]) == ["epoch", "loss", "top1", "seconds"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["float.csv", "last_float.pt"]
+def all_lessons(config: StageConfig, epoch: int, count: int = 50) -> list[list[int]]:
+    """The labels of every batch, each the number of its image."""
+    images = torch.arange(count, dtype=torch.uint8)[:, None, None, None].expand(-1, 32, 32, 3).contiguous()
+    generator = epoch_generator(0, 0, epoch, torch.device("cpu"))
+    got = list(batches(Lessons(images, torch.arange(count), 0), config, generator, epoch))
+    assert all((x.amax((1, 2, 3)) == y).all() for x, y, _ in got)  # crops bring in zeros, nothing else
+    return [y.tolist() for _, y, _ in got]
 
 
 def test_batches_cover_every_image_once_in_a_new_order() -> None:
-    images = torch.arange(50, dtype=torch.uint8)[:, None, None, None].expand(-1, 32, 32, 3).contiguous()
-    labels = torch.arange(50)
     config = StageConfig(batch=16, randaugment=False)
-    orders = [[y.tolist() for _, y in batches(images, labels, config, epoch_generator(0, 0, e, torch.device("cpu")))] for e in (0, 1, 0)]
+    orders = [all_lessons(config, epoch) for epoch in (0, 1, 0)]
     assert all([len(b) for b in order] == [16, 16, 16] for order in orders)
     assert all(len({i for b in order for i in b}) == 48 for order in orders)
     assert orders[0] == orders[2] != orders[1]
@@ -228,6 +186,21 @@ def test_prediction_does_not_depend_on_the_batch_and_leaves_no_trace(data: Cifar
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     expected = 100.0 * (whole.argmax(1).numpy() == data.y_test).mean()
     assert accuracy(model, data.x_test, data.y_test) == expected
+
+
+def test_the_learning_rate_warms_up_linearly_to_its_peak() -> None:
+    config = StageConfig(learning_rate=1e-3, final_learning_rate=1e-5, warmup=0.2)
+    assert learning_rate(config, 0.0) == 1e-5
+    assert math.isclose(learning_rate(config, 0.1), (1e-3 + 1e-5) / 2)
+    assert math.isclose(learning_rate(config, 0.2), 1e-3)
+    assert math.isclose(learning_rate(config, 0.6), (1e-3 + 1e-5) / 2)
+    assert math.isclose(learning_rate(config, 1.0), 1e-5)
+
+
+def test_the_learning_rate_of_a_row_is_that_of_the_epochs_last_step(tmp_path: Path, data: Cifar10) -> None:
+    given = recipe(warmup=0.25)
+    _, rows = train("float", given, data, tmp_path)
+    assert [row["learning_rate"] for row in rows] == [learning_rate(given.stages["float"], step / 12) for step in (2, 5, 8, 11)]
 
 
 def test_a_stage_does_not_touch_the_callers_images(tmp_path: Path, data: Cifar10) -> None:
