@@ -175,7 +175,8 @@ def load_quantized(path: Path | str) -> tuple[QuantResMLP, dict[str, Any]]:
     content = checkpoint.load(path)
     architecture = _architecture(content, path)
     if "quantized" not in content:
-        raise checkpoint.CheckpointError(f"{path}: holds float weights without quantizers; finish the run with `psaflow train --resume`")
+        way_out = "its recipe needs a quantized stage, and the run its end (`psaflow train --resume`)"
+        raise checkpoint.CheckpointError(f"{path}: holds float weights without quantizers; {way_out}")
     model = QuantResMLP(architecture)
     _load(model, content["quantized"], path)
     return model.eval(), content
