@@ -21,7 +21,7 @@ HEADER = ("node", "op", "inputs", "output", "datatype", "MACs", "parameters", "t
 COUNTS = ("macs", "parameters", "table_bits")
 WORDS = 5  # columns of words; the others are numbers
 ALONG_TOKENS = ("TokenLinear", "TokenMix")  # their weight is [tokens, tokens], used once per channel
-BITS = {TensorProto.FLOAT: 32, TensorProto.DOUBLE: 64, TensorProto.INT8: 8, TensorProto.UINT8: 8, TensorProto.INT32: 32}
+BITS: dict[int, int] = {TensorProto.FLOAT: 32, TensorProto.DOUBLE: 64, TensorProto.INT8: 8, TensorProto.UINT8: 8, TensorProto.INT32: 32}
 Shape = list[int | str]  # a name where a dimension is dynamic
 
 
