@@ -7,7 +7,7 @@ OUT ?= build/lerp_psa_h96
 CHECKPOINT ?= checkpoints/lerp_psa_h96.pt
 CONFIG ?= ecp5_85f
 
-.PHONY: build test setup lint clean
+.PHONY: build test setup lint sanitize clean
 
 build: setup
 	$(BIN)/psaflow build $(CHECKPOINT) --config $(CONFIG) --out $(OUT)
@@ -30,6 +30,11 @@ $(VENV)/.installed: pyproject.toml
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The kernels' tests with a library that stops at the first bad address, overflow or misaligned access (-s: and says where).
+sanitize: setup
+	PSAFLOW_SANITIZE=1 LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest -s tests/ops -k "kernel or faces or every_way"
 
 clean:
 	rm -rf build

@@ -10,14 +10,20 @@ from custom_ops import hw
 from custom_ops.channel_lut import ChannelLUT
 from custom_ops.grid_lerp import GridLerp
 from custom_ops.lerp_psa import LerpPSA
+from custom_ops.linear import Linear
+from custom_ops.linear_sum import LinearSum
 from custom_ops.op import DOMAIN, HW_DOMAIN, OPSET, VERSION, Op, OpError, suggestion
+from custom_ops.patch_linear import PatchLinear
 from custom_ops.psa import PSA
 from custom_ops.quant import DOMAINS as QUANT_DOMAINS
 from custom_ops.quant import OP_TYPE as QUANT
 from custom_ops.quant import check_quant, quant_function
 from custom_ops.requant import Requant
+from custom_ops.token_linear import TokenLinear
+from custom_ops.token_mean import TokenMean
 
-OPS: dict[str, type[Op]] = {op.__name__: op for op in (PSA, LerpPSA, GridLerp, ChannelLUT, Requant)}
+ALL: tuple[type[Op], ...] = (PSA, LerpPSA, GridLerp, ChannelLUT, Requant, Linear, TokenLinear, PatchLinear, TokenMean, LinearSum)
+OPS: dict[str, type[Op]] = {op.__name__: op for op in ALL}
 DOMAINS: dict[str, dict[str, type[Op]]] = {DOMAIN: OPS, HW_DOMAIN: hw.OPS}
 
 FUNCTIONS_IR = 8  # the first IR version with functions

@@ -136,7 +136,7 @@ class Op(CustomOp):
 
     def execute_node(self, context: dict[str, np.ndarray], graph: GraphProto) -> None:
         """Runs the reference on the tensors in `context`."""
-        arrays = [context[name] for name in self.onnx_node.input if name]
+        arrays = [context[name] if name else None for name in self.onnx_node.input]
         results = type(self).reference(*arrays, **self.values())
         results = results if isinstance(results, tuple) else (results,)
         context.update(zip(self.onnx_node.output, results, strict=True))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Sequence
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +19,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is 
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from custom_ops.functions import DOMAINS, calls
-from custom_ops.kernels import KERNELS, KernelError, library
+from custom_ops.functions import DOMAINS, calls, nodes_of
+from custom_ops.kernels import KERNELS, KernelError, isa, library
 from custom_ops.op import suggestion
 from custom_ops.quant import DOMAINS as QUANT_DOMAINS
 from custom_ops.quant import OP_TYPE as QUANT
@@ -41,6 +43,9 @@ ORT_ERRORS = tuple(
 )  # fmt: skip
 
 
+_KERNELS_OF: weakref.WeakKeyDictionary[onnxruntime.InferenceSession, dict[str, int]] = weakref.WeakKeyDictionary()
+
+
 class ModelError(ValueError):
     """A model that cannot be opened; the message names the file, the reason and the way out in one line."""
 
@@ -58,7 +63,7 @@ def session(
     kernels: "auto" takes the compiled kernels where a compiler is at hand, else the function bodies; True
     insists on kernels; False is plain onnxruntime. threads: None for all cores. outputs: the tensors to give
     instead of the graph's outputs; "all" for every tensor that the main graph computes, in its order. optimize:
-    False runs every node as written. Raises ModelError.
+    False runs every node as written. Raises ModelError. `kernels_of` tells which kernels a session has.
     """
     source = f"{model}" if isinstance(model, Path | str) else "model in memory"
     proto = _load(model, source)
@@ -77,7 +82,7 @@ def session(
     registered = kernels is not False and _register(options, insist=kernels is True)
     _check_bodies(proto, source, registered)
     try:
-        return onnxruntime.InferenceSession(
+        opened = onnxruntime.InferenceSession(
             proto.SerializeToString(),
             options,
             providers=["CPUExecutionProvider"],
@@ -86,6 +91,19 @@ def session(
     except ORT_ERRORS as error:
         reason = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
         raise ModelError(f"{source}: onnxruntime {onnxruntime.__version__} cannot run it: {reason}") from None
+    _KERNELS_OF[opened] = _kernel_calls(proto) if registered else {}
+    if registered:
+        listed = ", ".join(f"{count} {name}" for name, count in _KERNELS_OF[opened].items()) or "none"
+        log.info("%s: kernels (%s): %s", source, isa(), listed)
+    return opened
+
+
+def kernels_of(opened: onnxruntime.InferenceSession) -> dict[str, int]:
+    """`psaflow.ChannelLUT` -> how many nodes of a `session` that kernel runs, those inside functions counted at each call.
+
+    A registered kernel always wins over a function body, so the other nodes run as standard ops. {} without kernels.
+    """
+    return dict(_KERNELS_OF.get(opened, {}))
 
 
 def expose(model: onnx.ModelProto, outputs: Sequence[str] | Literal["all"], source: str = "model") -> onnx.ModelProto:
@@ -140,14 +158,34 @@ def _check_bodies(model: onnx.ModelProto, source: str, registered: bool) -> None
             raise ModelError(f"{source}: {reason}; {way_out}")
 
 
+def _kernel_calls(model: onnx.ModelProto) -> dict[str, int]:
+    bodies = {(function.domain, function.name, function.overload): function for function in model.functions}
+
+    def count(nodes: Iterable[onnx.NodeProto]) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for node in nodes_of(nodes):
+            if (node.domain, node.op_type) in KERNELS:
+                found[f"{node.domain}.{node.op_type}"] += 1
+            elif (node.domain, node.op_type, node.overload) in bodies:
+                found += count(bodies[node.domain, node.op_type, node.overload].node)
+        return found
+
+    return dict(sorted(count(model.graph.node).items()))
+
+
 def _register(options: onnxruntime.SessionOptions, insist: bool) -> bool:
     try:
-        options.register_custom_ops_library(str(library()))
+        path = library()
     except KernelError as error:
         if insist:
             raise ModelError(f"no kernels: {error}") from None
         _say_once(str(error))
         return False
+    try:
+        isa()  # kernels that were asked for what this CPU lacks are refused, not replaced by bodies
+    except KernelError as error:
+        raise ModelError(str(error)) from None
+    options.register_custom_ops_library(str(path))
     return True
 
 

@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 STAGES = ("exported", "tidy", "streamlined", "integer", "dataflow", "rtl", "simulation", "bitstream")
 MARKER = ".psaflow-build"  # file that says: this folder is ours to replace
 FAILED = "failed.json"  # the report of a build that ended in an error
-FILES = {stage: f"{number}_{stage}.onnx" for number, stage in enumerate(STAGES[:5])}
+RUNTIME = "runtime"  # the integer stage once more, its layers fused for onnxruntime
+FILES = {stage: f"{number}_{stage}.onnx" for number, stage in enumerate(STAGES[:5])} | {RUNTIME: f"{RUNTIME}.onnx"}
 
 
 def show(report: dict[str, Any]) -> None:
@@ -112,7 +113,7 @@ class Build:
             self._save("exported", model)
         self._graphs(model, STAGES[1 : min(last, 4) + 1])
         with self._stage("accuracy"):
-            self._accuracy([s for s in STAGES[: last + 1] if s in FILES])
+            self._accuracy([s for s in FILES if (self.folder / FILES[s]).exists()])
         for number, step in ((5, self._rtl), (6, self._simulation), (7, self._bitstream)):
             if last >= number:
                 with self._stage(STAGES[number]):
@@ -148,6 +149,7 @@ class Build:
 
     def _graphs(self, model: ModelProto, stages: tuple[str, ...]) -> None:
         from passes import INTEGER, STREAMLINE, TIDY, dataflow
+        from passes import RUNTIME as FUSING
         from passes.check import CheckedPasses
         from passes.function_to_lut import BOUNDARY_ENTRIES
         from passes.graph import get_metadata
@@ -160,13 +162,19 @@ class Build:
                 bar.set_postfix_str(name)
                 bar.update()
 
-            checked = CheckedPasses(model, self.images.images[: self.config.check_images], tell=tell)
+            images = self.images.images[: self.config.check_images]
+            checked, fused = CheckedPasses(model, images, tell=tell), None
             try:
                 for stage in stages:
                     with self._stage(stage):
                         self._save(stage, checked.run(stage, passes[stage]))
+                    if stage == "integer":
+                        fused = CheckedPasses(checked.wrapper.model, images)
+                        with self._stage(RUNTIME):
+                            self._save(RUNTIME, fused.run(RUNTIME, FUSING))
             finally:
-                self.report["passes"] = [asdict(record) for record in checked.records]
+                records = [*checked.records, *(fused.records if fused else [])]
+                self.report["passes"] = [asdict(record) for record in records]
         entries = get_metadata(checked.wrapper.model, BOUNDARY_ENTRIES)
         self.report["boundary_entries"] = None if entries is None else int(entries)
 
@@ -181,19 +189,24 @@ class Build:
 
             runs["checkpoint"] = lambda x: torch_predict(self.network, x, progress=False).numpy()
         for stage in stages:
-            runs[stage] = open_onnx(self.folder / FILES[stage], kernels=False)[0]
+            runs[stage] = open_onnx(self.folder / FILES[stage], kernels=stage == RUNTIME).run
         reference: np.ndarray | None = None
+        integer: np.ndarray | None = None
         for stage, run in runs.items():
             log.info("accuracy of %s on %d images ...", stage, len(images))
             scale = 1.0 if stage == "checkpoint" else logits_scale(self.folder / FILES[stage])
             logits = predict(run, images).astype(np.float64) * scale
             reference = logits if reference is None else reference
+            integer = logits if stage == "integer" else integer
             self.report["accuracy"][stage] = None if labels is None else 100.0 * float((logits.argmax(1) == labels).mean())
             self.report["agreement"][stage] = {
                 "images": len(images), "different_predictions": int((logits.argmax(1) != reference.argmax(1)).sum()),
                 "different_logits": int((logits != reference).sum()),
             }  # fmt: skip
             self._require_agreement(stage)
+            if stage == RUNTIME and integer is not None and (logits != integer).any():
+                raise UserError(f"{FILES[RUNTIME]}: {int((logits != integer).sum())} logits by the kernels differ from those of "
+                                f"{FILES['integer']} on {len(images)} images")  # fmt: skip
 
     def _require_agreement(self, stage: str) -> None:
         """Refuses a stage whose logits differ from the first's where no table entry on a rounding boundary explains it."""

@@ -1,17 +1,21 @@
-"""psaflow evaluate: top-1 of a model in onnxruntime, or of a checkpoint in Brevitas."""
+"""psaflow evaluate: top-1 and speed of a model in onnxruntime, or of a checkpoint in Brevitas."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
 from pipelines.console import UserError, command, progress
 from pipelines.images import check_input
+from pipelines.serving import Opened, latency, machine_threads, served
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 CLASSES = 10
 LOGITS = ("tensor(float)", "tensor(int32)", "tensor(int8)")
@@ -23,26 +27,35 @@ BATCH = 100  # images; small enough for the caches of a laptop
 @click.option("--images", type=click.IntRange(1), help="Only the first so many test images [all].")
 @click.option("--stage", type=click.Choice(["int8", "float"]), default="int8", help="Which of a checkpoint's two models.")
 @click.option("--kernels/--no-kernels", default=True, help="Our C++ kernels in onnxruntime, where they can be built.")
-@click.option("--threads", type=click.IntRange(1), help="Threads of onnxruntime [all cores].")
+@click.option("--threads", type=click.IntRange(1), help="Threads [all cores].")
+@click.option("--runtime", is_flag=True, help="Lower MODEL to integers and fuse its layers first, as a build's runtime.onnx.")
 @command
-def main(model: Path, images: int | None, stage: str, kernels: bool, threads: int | None, data: Path | None) -> dict[str, Any]:
-    """Top-1 of MODEL (an .onnx of any stage, or a checkpoint) on CIFAR-10's test images."""
+def main(model: Path, images: int | None, stage: str, kernels: bool, threads: int | None, runtime: bool,
+         data: Path | None) -> dict[str, Any]:  # fmt: skip
+    """Top-1 of MODEL (an .onnx of any stage, or a checkpoint) on CIFAR-10's test images, and how fast it answers.
+
+    An .onnx is run as it is written; with --runtime as its integer graph with fused layers, which gives the same logits.
+    """
     from train.data import load_cifar10
 
-    run, engine = open_model(model, stage=stage, kernels=kernels, threads=threads)
+    opened = open_model(model, stage=stage, kernels=kernels, threads=threads, runtime=runtime)
     cifar = load_cifar10(data)
     x, y = cifar.x_test[:images], cifar.y_test[:images]
     started = time.perf_counter()
-    predicted = predict(run, x).argmax(1)
+    predicted = predict(opened.run, x).argmax(1)
     seconds = time.perf_counter() - started
-    return {"top1": 100.0 * float((predicted == y).mean()), "images": len(x), "images_per_second": len(x) / seconds, "engine": engine}
+    return {"top1": 100.0 * float((predicted == y).mean()), "images": len(x), "images_per_second": len(x) / seconds,
+            "latency_ms": latency(opened.run, x[0]), **opened.described()}  # fmt: skip
 
 
-def open_model(path: Path, *, stage: str = "int8", kernels: bool = True, threads: int | None = None) -> tuple[Callable, str]:
-    """(a function from uint8 images to logits [n, classes], the engine's name) of an .onnx file or a checkpoint."""
+def open_model(path: Path, *, stage: str = "int8", kernels: bool = True, threads: int | None = None, runtime: bool = False) -> Opened:
+    """An .onnx file or a checkpoint, ready to run; with `runtime` lowered to integers and fused, in onnxruntime."""
+    if stage != "int8" and (path.suffix == ".onnx" or runtime):
+        reason = "an .onnx holds one model" if path.suffix == ".onnx" else "--runtime serves the int8 model"
+        raise UserError(f"{path}: --stage {stage} is for checkpoints; {reason}")
+    if runtime:
+        return open_onnx(path, kernels=kernels, threads=threads, model=served(path))
     if path.suffix == ".onnx":
-        if stage != "int8":
-            raise UserError(f"{path}: --stage {stage} is for checkpoints; an .onnx holds one model")
         return open_onnx(path, kernels=kernels, threads=threads)
     import torch
 
@@ -52,14 +65,17 @@ def open_model(path: Path, *, stage: str = "int8", kernels: bool = True, threads
     network, _ = load_quantized(path) if stage == "int8" else load_float(path)
     if threads:
         torch.set_num_threads(threads)
-    return lambda x: torch_predict(network, x, progress=False).numpy(), "brevitas" if stage == "int8" else "pytorch"
+    engine = "brevitas" if stage == "int8" else "pytorch"
+    return Opened(lambda x: torch_predict(network, x, progress=False).numpy(), engine, torch.get_num_threads())
 
 
-def open_onnx(path: Path, *, kernels: bool = True, threads: int | None = None) -> tuple[Callable, str]:
-    """Like `open_model`, for an .onnx file."""
-    from custom_ops.runtime import ORT_ERRORS, session
+def open_onnx(path: Path, *, kernels: bool = True, threads: int | None = None, model: ModelProto | None = None) -> Opened:
+    """An .onnx file, or what was made of it, in onnxruntime."""
+    from custom_ops.kernels import isa
+    from custom_ops.runtime import ORT_ERRORS, kernels_of, session
 
-    opened = session(path, kernels="auto" if kernels else False, threads=threads)
+    threads = threads or machine_threads()
+    opened = session(model or path, kernels="auto" if kernels else False, threads=threads)
     name = check_input(path, [(i.name, i.type.removeprefix("tensor(").removesuffix(")"), i.shape) for i in opened.get_inputs()])
     outputs = opened.get_outputs()
     if len(outputs) != 1 or outputs[0].type not in LOGITS or outputs[0].shape[-1] != CLASSES:
@@ -72,7 +88,8 @@ def open_onnx(path: Path, *, kernels: bool = True, threads: int | None = None) -
         except (*ORT_ERRORS, ValueError) as error:
             raise UserError(f"{path}: does not run: {' '.join(str(error).split())}") from None
 
-    return run, "onnxruntime"
+    used = kernels_of(opened)
+    return Opened(run, "onnxruntime", threads, used, isa() if used else None)
 
 
 def predict(run: Callable, images: np.ndarray) -> np.ndarray:

@@ -59,6 +59,15 @@ class Network:
             models[stage] = ModelProto.FromString(run.run(stage, passes).SerializeToString())
         return models, run.records
 
+    @functools.cached_property
+    def runtime(self) -> tuple[ModelProto, list[PassRecord]]:
+        """The integer stage fused for onnxruntime, and one record for each pass that ran."""
+        from passes import RUNTIME
+        from passes.check import CheckedPasses
+
+        run = CheckedPasses(self.stages["integer"], random_images(4, seed=2))
+        return run.run("runtime", RUNTIME), run.records
+
     @property
     def stages(self) -> dict[str, ModelProto]:
         """exported, tidy, streamlined, integer, dataflow."""

@@ -144,9 +144,9 @@ def test_every_pass_file_has_its_test_file() -> None:
 
 def test_the_stages_are_tuples_of_passes_in_files_of_their_own() -> None:
     import passes
-    from passes import INTEGER, STREAMLINE, TIDY, dataflow
+    from passes import INTEGER, RUNTIME, STREAMLINE, TIDY, dataflow
 
-    for step in (*TIDY, *STREAMLINE, *INTEGER, *dataflow(10000)):
+    for step in (*TIDY, *STREAMLINE, *INTEGER, *RUNTIME, *dataflow(10000)):
         name = type(step).__name__
         expected = "annotate" if name in ("InferShapes", "AnnotateDatatypes", "RemoveUnused") else pass_stem(name)
         assert type(step).__module__ == f"passes.{expected}"

@@ -16,7 +16,7 @@ def patches(x, patch=4):
     """
     n, height, width, features = x.shape
     tiles = x.reshape(n, height // patch, patch, width // patch, patch, features).transpose(0, 1, 3, 2, 4, 5)
-    return tiles.reshape(n, -1, patch * patch * features)
+    return tiles.reshape(n, (height // patch) * (width // patch), patch * patch * features)
 
 
 class Patches(StreamOp):

@@ -1,12 +1,17 @@
 // ChannelLUT: y[..., c] = table[c, x[..., c] - lowest], from a full table or by interpolating between knots.
 
-#include "channel_lut.h"
+#include <cstring>
+#include <memory>
 
-#include "tensor.h"
+#include "channel_lut_simd.h"
+#include "custom_op.h"
+#include "ops.h"
+#include "parallel.h"
 
 namespace {
 
 constexpr int64_t kCodes = 256;
+constexpr int64_t kLanes = 16;  // channels that the vector paths take at once, at least
 
 // round(value / 2**bits) for bits >= 1; >> of a negative number is arithmetic in every compiler in use.
 int shift_right(int value, int bits, bool half_up) {
@@ -14,23 +19,13 @@ int shift_right(int value, int bits, bool half_up) {
   return half_up ? (value + half) >> bits : (value + half - 1 + ((value >> bits) & 1)) >> bits;
 }
 
-// table int8 [channels, width] of knots every 2**bits codes -> full int8 [channels, 256]
-void expand(const int8_t* table, int64_t channels, int64_t width, int bits, bool half_up, int8_t* full) {
-  for (int64_t c = 0; c < channels; ++c, table += width) {
-    for (int index = 0; index < kCodes; ++index) {
-      const int left = table[index >> bits], right = table[(index >> bits) + 1];
-      const int fraction = index & ((1 << bits) - 1);
-      *full++ = static_cast<int8_t>(left + shift_right((right - left) * fraction, bits, half_up));
-    }
-  }
-}
-
-// codes [rows, channels] are the input's bytes; flip makes a byte an index: 128 for int8, 0 for uint8.
-void channel_lut(const uint8_t* codes, const int8_t* table, uint8_t flip, int64_t rows, int64_t channels,
-                 int8_t* y) {
-  for (int64_t row = 0; row < rows; ++row) {
-    const int8_t* entries = table;
-    for (int64_t c = 0; c < channels; ++c, entries += kCodes) *y++ = entries[*codes++ ^ flip];
+// table int8 [width] of knots every 2**bits codes -> full int8 [256]; bits = 0: a copy
+void expand(const int8_t* table, int bits, bool half_up, int8_t* full) {
+  for (int index = 0; index < kCodes; ++index) {
+    const int left = table[index >> bits];
+    const int fraction = index & ((1 << bits) - 1);
+    const int part = bits ? shift_right((table[(index >> bits) + 1] - left) * fraction, bits, half_up) : 0;
+    full[index] = static_cast<int8_t>(left + part);
   }
 }
 
@@ -43,82 +38,112 @@ int interpolated_bits(int64_t width) {
   return -1;
 }
 
-struct ChannelLut {
-  ChannelLut(const OrtApi& api, const OrtKernelInfo* info) : api(api) {
-    const auto read_rounding = [&](char* text, size_t* size) {
-      return api.attribute(info, "rounding", text, size);
-    };
-    const std::string rounding = text_of(api, read_rounding, "HALF_EVEN");
-    half_up = rounding == "HALF_UP";
-    if (!half_up && rounding != "HALF_EVEN") {
-      throw Refusal("ChannelLUT: rounding=" + rounding + " must be HALF_EVEN or HALF_UP");
-    }
-    lowest = attribute(api, info, "lowest", -128);
-    for (size_t i = 0; i < 2; ++i) {
-      const auto read_name = [&](char* text, size_t* size) { return api.input_name(info, i, text, size); };
-      names[i] = text_of(api, read_name, "?");
+// A table as the loops want it: full, indexed by the code's byte, and where there are few channels, repeated for
+// several rows, which are then taken as one.
+struct Prepared {
+  Prepared(const Tensor& table, bool is_signed, bool half_up)
+      : rows(table.dims[0] < kLanes && table.dims[0] > 0 ? (kLanes + table.dims[0] - 1) / table.dims[0] : 1),
+        channels(table.dims[0] * rows),
+        entries(static_cast<size_t>(channels * kCodes)) {
+    const int64_t width = table.dims[1];
+    const int bits = interpolated_bits(width);
+    int8_t full[kCodes];
+    for (int64_t c = 0; c < channels; ++c) {
+      expand(table.as<int8_t>() + c % table.dims[0] * width, bits, half_up, full);
+      int8_t* to = entries.data() + c * kCodes;
+      const int64_t first = is_signed ? kCodes / 2 : 0;  // the byte of code 0 is 0, that of -128 is 128
+      std::memcpy(to, full + first, static_cast<size_t>(kCodes - first));
+      std::memcpy(to + kCodes - first, full, static_cast<size_t>(first));
     }
   }
 
+  int64_t rows;      // of x that make a row here
+  int64_t channels;  // of such a row
+  std::vector<int8_t> entries;
+};
+
+void portable_rows(const uint8_t* x, const int8_t* entries, int64_t rows, int64_t channels, int8_t* y) {
+  for (int64_t row = 0; row < rows; ++row) {
+    const int8_t* of_channel = entries;
+    for (int64_t c = 0; c < channels; ++c, of_channel += kCodes) *y++ = of_channel[*x++];
+  }
+}
+
+void lut_rows(Isa isa, const uint8_t* x, const int8_t* entries, int64_t rows, int64_t channels, int8_t* y) {
+#if PSAFLOW_X86
+  // a vector tile of fewer rows would be mostly padding
+  if (channels >= kLanes && isa == Isa::kAvx512 && rows >= 12) return avx512::lut_rows(x, entries, rows, channels, y);
+  if (channels >= kLanes && isa >= Isa::kAvx2 && rows >= 12) return avx2::lut_rows(x, entries, rows, channels, y);
+#endif
+  (void)isa;
+  portable_rows(x, entries, rows, channels, y);
+}
+
+class ChannelLut {
+ public:
+  static constexpr const char* kName = "ChannelLUT";
+  static constexpr int kInputs[] = {kAnyType, kInt8}, kOutput = kInt8;
+
+  ChannelLut(const OrtApi& api, const OrtKernelInfo* info)
+      : node_(api, info, kName, {"x", "table"}),
+        isa_(chosen_isa()),
+        half_up_(node_.half_up()),
+        lowest_(node_.integer("lowest", -128)) {
+    if (lowest_ != -128 && lowest_ != 0) {
+      node_.refuse("lowest=" + std::to_string(lowest_) + " must be -128 for int8, 0 for uint8");
+    }
+    Tensor table;
+    if (node_.constant(1, &table) && is_table(table)) {  // what is no table is refused with x's shape, by compute
+      prepared_ = std::make_unique<Prepared>(table, lowest_ == -128, half_up_);
+    }
+  }
+
+  const OrtApi& api() const { return node_.api; }
+
   void compute(OrtKernelContext* context) const {
-    const Tensor x = input(api, context, 0), table = input(api, context, 1);
-    const auto refuse = [&](const std::string& reason) {
-      throw Refusal("ChannelLUT of x '" + names[0] + "' " + x.text() + " and table '" + names[1] + "' " +
-                    table.text() + ": " + reason);
-    };
+    const Tensor x = input(api(), context, 0), table = input(api(), context, 1);
+    check_tensors(x, table);
+    auto* y = static_cast<int8_t*>(output(api(), context, 0, x.dims));
+    if (x.size() == 0) return;
+    if (prepared_) return run(context, x, *prepared_, y);
+    run(context, x, Prepared(table, lowest_ == -128, half_up_), y);  // a computed table: prepared for this call
+  }
+
+ private:
+  static bool is_table(const Tensor& table) {
+    return table.type == kInt8 && table.dims.size() == 2 && interpolated_bits(table.dims[1]) >= 0;
+  }
+
+  void check_tensors(const Tensor& x, const Tensor& table) const {
+    const auto refuse = [&](const std::string& reason) { node_.refuse({&x, &table}, reason); };
     if (x.type != kInt8 && x.type != kUint8) refuse("x must be int8 or uint8");
-    if (lowest != (x.type == kInt8 ? -128 : 0)) {
-      refuse("lowest=" + std::to_string(lowest) + " must be -128 for int8, 0 for uint8");
+    if (lowest_ != (x.type == kInt8 ? -128 : 0)) {
+      refuse("lowest=" + std::to_string(lowest_) + " must be -128 for int8, 0 for uint8");
     }
     if (table.type != kInt8) refuse("table must be int8");
     if (x.dims.empty() || table.dims.size() != 2) refuse("x must be [.., channels], table [channels, entries]");
-    const int64_t channels = x.dims.back(), width = table.dims[1];
-    if (table.dims[0] != channels) refuse("table must have one row for each of x's channels");
-    const int bits = interpolated_bits(width);
-    if (bits < 0) refuse("table must have 256 entries, or 129, 65, 33, 17, 9, 5 or 3 knots");
-
-    int64_t rows = 1;
-    for (size_t i = 0; i + 1 < x.dims.size(); ++i) rows *= x.dims[i];
-    const auto* entries = static_cast<const int8_t*>(table.data);
-    std::vector<int8_t> full(bits ? channels * kCodes : 0);
-    if (bits) {
-      expand(entries, channels, width, bits, half_up, full.data());
-      entries = full.data();
-    }
-    auto* y = static_cast<int8_t*>(output(api, context, 0, x.dims));
-    const uint8_t flip = x.type == kInt8 ? 0x80 : 0;
-    channel_lut(static_cast<const uint8_t*>(x.data), entries, flip, rows, channels, y);
+    if (table.dims[0] != x.dims.back()) refuse("table must have one row for each of x's channels");
+    if (!is_table(table)) refuse("table must have 256 entries, or 129, 65, 33, 17, 9, 5 or 3 knots");
   }
 
-  const OrtApi& api;
-  bool half_up = false;
-  int64_t lowest = -128;
-  std::string names[2];
+  void run(OrtKernelContext* context, const Tensor& x, const Prepared& table, int8_t* y) const {
+    const int64_t wide = table.channels, rows = x.size() / wide;
+    const auto* codes = x.as<uint8_t>();
+    const int8_t* entries = table.entries.data();
+    const double cost = static_cast<double>(wide) * (isa_ == Isa::kPortable ? 0.6 : isa_ == Isa::kAvx2 ? 0.2 : 0.05);
+    parallel_rows(api(), context, rows, cost, 64, [=](int64_t begin, int64_t end) {
+      lut_rows(isa_, codes + begin * wide, entries, end - begin, wide, y + begin * wide);
+    });
+    portable_rows(codes + rows * wide, entries, 1, x.size() - rows * wide, y + rows * wide);  // rows left over
+  }
+
+  Node node_;
+  Isa isa_;
+  bool half_up_;
+  int64_t lowest_;
+  std::unique_ptr<const Prepared> prepared_;  // where the table is a constant
 };
 
 }  // namespace
 
-const OrtCustomOp& channel_lut_op() {
-  static const OrtCustomOp op = [] {
-    OrtCustomOp made;
-    made.name = [](const OrtCustomOp*) { return "ChannelLUT"; };
-    made.execution_provider = [](const OrtCustomOp*) -> const char* { return nullptr; };  // CPU
-    made.input_count = [](const OrtCustomOp*) -> size_t { return 2; };
-    made.input_type = [](const OrtCustomOp*, size_t index) -> int { return index == 0 ? kAnyType : kInt8; };
-    made.output_count = [](const OrtCustomOp*) -> size_t { return 1; };
-    made.output_type = [](const OrtCustomOp*, size_t) -> int { return kInt8; };
-    made.input_characteristic = [](const OrtCustomOp*, size_t) { return 0; };  // required
-    made.output_characteristic = [](const OrtCustomOp*, size_t) { return 0; };
-    made.input_memory = [](const OrtCustomOp*, size_t) { return 0; };  // the provider's own
-    made.create_kernel = [](const OrtCustomOp*, const OrtApi* api, const OrtKernelInfo* info, void** kernel) {
-      return guarded(*api, [&] { *kernel = new ChannelLut(*api, info); });
-    };
-    made.compute = [](void* kernel, OrtKernelContext* context) {
-      const auto& lut = *static_cast<const ChannelLut*>(kernel);
-      return guarded(lut.api, [&] { lut.compute(context); });
-    };
-    made.destroy_kernel = [](void* kernel) { delete static_cast<ChannelLut*>(kernel); };
-    return made;
-  }();
-  return op;
-}
+const OrtCustomOp& channel_lut_op() { return custom_op<ChannelLut>(); }

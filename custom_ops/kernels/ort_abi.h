@@ -2,13 +2,14 @@
 //
 // onnxruntime freezes the order of OrtApi's entries and of OrtCustomOp's fields once a version is released,
 // and checks the former when it is compiled. So a library needs none of its headers: an index is enough.
-// Version 16 is the first whose kernels return a status.
+// Its checks: version 12 ends with entry 218, 14 with 238, 15 with 254, 16 with 265, 17 with 275.
+// Version 17 is the first that lends its threads.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-constexpr uint32_t kOrtVersion = 16;
+constexpr uint32_t kOrtVersion = 17;
 
 struct OrtStatus;  // null: success
 struct OrtKernelInfo;
@@ -18,7 +19,21 @@ struct OrtShape;  // OrtTensorTypeAndShapeInfo
 struct OrtCustomOpDomain;
 struct OrtSessionOptions;
 
-enum OrtType : int { kAnyType = 0, kUint8 = 2, kInt8 = 3 };  // as in TensorProto.DataType
+enum OrtType : int {  // as in TensorProto.DataType
+  kAnyType = 0,
+  kFloat = 1,
+  kUint8 = 2,
+  kInt8 = 3,
+  kUint16 = 4,
+  kInt16 = 5,
+  kInt32 = 6,
+  kInt64 = 7,
+  kBool = 9,
+  kHalf = 10,
+  kDouble = 11,
+  kUint32 = 12,
+  kUint64 = 13,
+};
 enum OrtError : int { kFail = 1, kInvalidArgument = 2 };
 
 struct OrtApi {
@@ -54,6 +69,9 @@ struct OrtApi {
   OrtStatus* shape(const OrtValue* value, OrtShape** shape) const {
     return entry<OrtStatus* (*)(const OrtValue*, OrtShape**)>(65)(value, shape);
   }
+  OrtStatus* attribute(const OrtKernelInfo* info, const char* name, float* value) const {
+    return entry<OrtStatus* (*)(const OrtKernelInfo*, const char*, float*)>(85)(info, name, value);
+  }
   OrtStatus* attribute(const OrtKernelInfo* info, const char* name, int64_t* value) const {
     return entry<OrtStatus* (*)(const OrtKernelInfo*, const char*, int64_t*)>(86)(info, name, value);
   }
@@ -75,6 +93,19 @@ struct OrtApi {
     return entry<OrtStatus* (*)(const OrtKernelInfo*, size_t, char*, size_t*)>(232)(
         info, index, name, size);
   }
+  OrtStatus* node_name(const OrtKernelInfo* info, char* name, size_t* size) const {
+    return entry<OrtStatus* (*)(const OrtKernelInfo*, char*, size_t*)>(244)(info, name, size);
+  }
+  OrtStatus* constant_input(const OrtKernelInfo* info, size_t index, int* is_constant, const OrtValue** value) const {
+    return entry<OrtStatus* (*)(const OrtKernelInfo*, size_t, int*, const OrtValue**)>(249)(
+        info, index, is_constant, value);
+  }
+  // run(data, i) for each i < total on the session's threads; batches == 0: one task for each i
+  OrtStatus* parallel_for(const OrtKernelContext* context, void (*run)(void*, size_t), size_t total, size_t batches,
+                          void* data) const {
+    return entry<OrtStatus* (*)(const OrtKernelContext*, void (*)(void*, size_t), size_t, size_t, void*)>(274)(
+        context, run, total, batches, data);
+  }
 };
 
 struct OrtApiBase {
@@ -82,7 +113,7 @@ struct OrtApiBase {
   const char* (*version_string)();
 };
 
-// What onnxruntime reads of a custom op up to version 16. What only older versions call is null.
+// What onnxruntime reads of a custom op up to version 17. What is optional, or called by older versions, is null.
 struct OrtCustomOp {
   using Count = size_t (*)(const OrtCustomOp*);
   using Text = const char* (*)(const OrtCustomOp*);
@@ -108,4 +139,7 @@ struct OrtCustomOp {
   Number same_type_outputs = nullptr;
   OrtStatus* (*create_kernel)(const OrtCustomOp*, const OrtApi*, const OrtKernelInfo*, void**) = nullptr;
   OrtStatus* (*compute)(void* kernel, OrtKernelContext*) = nullptr;
+  void* infer_shapes = nullptr;
+  Number start_version = nullptr;
+  Number end_version = nullptr;
 };

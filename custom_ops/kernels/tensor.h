@@ -2,16 +2,12 @@
 #pragma once
 
 #include <exception>
-#include <stdexcept>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
 #include "ort_abi.h"
-
-// A refusal; what() is the message of the status.
-struct Refusal : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
+#include "refusal.h"
 
 // Any OrtStatus* as an exception, so that a kernel reads straight down.
 inline void check(const OrtApi& api, OrtStatus* status, const char* what) {
@@ -36,63 +32,51 @@ OrtStatus* guarded(const OrtApi& api, const Body& body) {
 struct Tensor {
   int type = kAnyType;
   std::vector<int64_t> dims;
-  void* data = nullptr;
+  const void* data = nullptr;
 
-  std::string text() const {  // e.g. int8[64,96]
-    std::string result = type == kInt8    ? "int8["
-                         : type == kUint8 ? "uint8["
-                                          : "type " + std::to_string(type) + " [";
-    for (size_t i = 0; i < dims.size(); ++i) result += (i ? "," : "") + std::to_string(dims[i]);
-    return result + "]";
+  template <typename T>
+  const T* as() const {
+    return static_cast<const T*>(data);
   }
+  int64_t size() const { return product(0, dims.size()); }
+  int64_t product(size_t begin, size_t end) const {  // of the dimensions begin..end-1
+    int64_t result = 1;
+    for (size_t i = begin; i < end; ++i) result *= dims[i];
+    return result;
+  }
+  std::string text() const;  // e.g. int8[64,96]
 };
 
-inline Tensor input(const OrtApi& api, const OrtKernelContext* context, size_t index) {
-  OrtValue* value = nullptr;
-  check(api, api.input(context, index, &value), "an input");
-  OrtShape* shape = nullptr;
-  check(api, api.shape(value, &shape), "an input's shape");
-  Tensor tensor;
-  size_t rank = 0;
-  OrtStatus* status = api.type(shape, &tensor.type);
-  if (status == nullptr) status = api.rank(shape, &rank);
-  if (status == nullptr) {
-    tensor.dims.resize(rank);
-    status = api.dims(shape, tensor.dims.data(), rank);
-  }
-  api.release(shape);
-  check(api, status, "an input's shape");
-  check(api, api.data(value, &tensor.data), "an input's data");
-  return tensor;
-}
+// Reads a value's type, shape and data.
+Tensor tensor_of(const OrtApi& api, const OrtValue* value);
 
-inline void* output(const OrtApi& api, OrtKernelContext* context, size_t index,
-                    const std::vector<int64_t>& dims) {
-  OrtValue* value = nullptr;
-  check(api, api.output(context, index, dims.data(), dims.size(), &value), "an output");
-  void* data = nullptr;
-  check(api, api.data(value, &data), "an output's data");
-  return data;
-}
+Tensor input(const OrtApi& api, const OrtKernelContext* context, size_t index);
 
-inline int64_t attribute(const OrtApi& api, const OrtKernelInfo* info, const char* name, int64_t missing) {
-  int64_t value = 0;
-  OrtStatus* status = api.attribute(info, name, &value);
-  if (status == nullptr) return value;
-  api.release(status);
-  return missing;
-}
+void* output(const OrtApi& api, OrtKernelContext* context, size_t index, const std::vector<int64_t>& dims);
 
-// Text that onnxruntime hands over in two calls: its size with the terminator, then its bytes.
-template <typename Read>
-std::string text_of(const OrtApi& api, const Read& read, const std::string& missing) {
-  size_t size = 0;
-  OrtStatus* status = read(nullptr, &size);
-  std::string text(size, '\0');
-  if (status == nullptr && size > 0) status = read(&text[0], &size);
-  if (status != nullptr) {
-    api.release(status);
-    return missing;
-  }
-  return text.c_str();  // drops the terminator
-}
+// A node as a kernel sees it when a session is made: its attributes, its inputs as far as they are constant, and
+// how to refuse it. `info` is valid in the kernel's constructor only; the rest for the kernel's life.
+class Node {
+ public:
+  Node(const OrtApi& api, const OrtKernelInfo* info, const char* op, std::initializer_list<const char*> roles);
+
+  int64_t integer(const char* attribute, int64_t missing) const;
+  float real(const char* attribute, float missing) const;
+  std::string text(const char* attribute, const std::string& missing) const;
+  bool constant(size_t index, Tensor* tensor) const;  // whether input `index` is a constant, and it
+
+  // Throws Refusal: "Requant 'scale': reason"
+  [[noreturn]] void refuse(const std::string& reason) const;
+  // Throws Refusal: "Requant 'scale' of x 'in' int8[4,96] and mult 'm' int32[95]: reason"; tensors by input index
+  [[noreturn]] void refuse(std::initializer_list<const Tensor*> tensors, const std::string& reason) const;
+
+  // true for HALF_UP, false for HALF_EVEN; refuses another `rounding`
+  bool half_up() const;
+
+  const OrtApi& api;
+
+ private:
+  const OrtKernelInfo* info_;
+  std::string label_;                // "Requant 'scale'"
+  std::vector<std::string> roles_;  // "x 'in0'"
+};

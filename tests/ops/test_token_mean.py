@@ -1,15 +1,18 @@
-"""TokenMean: an exact sum over tokens, rounded once."""
+"""TokenMean of both domains: an exact sum over tokens, rounded once."""
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
 from custom_ops import OpError, check_node
+from custom_ops import TokenMean as TokenMeanSoftware
 from custom_ops.hw import FoldingError, TokenMean, hardware_node
 from custom_ops.hw.token_mean import token_mean
+from custom_ops.kernels import KernelError, library
 from custom_ops.rounding import ROUNDINGS
 
 from .faces import assert_faces_agree, inferred, int8
+from .layer_cases import LayerCase, assert_every_way_agrees, refusal_at
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)
@@ -46,3 +49,30 @@ def test_what_does_not_fit_is_refused():
         hardware_node(make(PE=4), {}, {"x": (1, 4, 6)})
     with pytest.raises(OpError, match=r"TokenMean mean: shift=32 must be in 0\.\.31"):
         check_node(make(shift=32))
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize(("images", "tokens", "channels", "shift"), [(3, 64, 96, 6), (0, 4, 5, 2), (65, 1, 1, 0), (2, 130, 65, 7), (1, 300, 33, 8), (40, 64, 130, 5), (2, 0, 3, 1)])  # fmt: skip
+def test_without_the_token_axis_every_way_gives_the_same_integers(images, tokens, channels, shift, rounding, monkeypatch):
+    x = int8(np.random.default_rng(tokens), images, tokens, channels)
+    x[:1], x[1:2] = -128, 127
+    assert_every_way_agrees(LayerCase(TokenMeanSoftware, {"x": x}, {"shift": shift, "rounding": rounding, "lo": -100}), monkeypatch)
+    expected = token_mean(x, shift=shift, rounding=rounding, lo=-100)[:, 0]
+    assert (TokenMeanSoftware.reference(x, shift=shift, rounding=rounding, lo=-100) == expected).all()
+
+
+def test_qonnx_and_shape_inference_know_the_mean_without_the_token_axis():
+    x = int8(np.random.default_rng(1), 2, 8, 3)
+    assert_faces_agree(TokenMeanSoftware, x, shift=3)
+    assert inferred(TokenMeanSoftware, x, shift=3) == [(["N", 3], TensorProto.INT8, "INT8")]
+
+
+def test_the_kernel_refuses_what_does_not_fit():
+    try:
+        library()
+    except KernelError as error:
+        pytest.skip(str(error))
+    case = LayerCase(TokenMeanSoftware, {"x": np.zeros((2, 3, 4), np.int8)})
+    assert "TokenMean 'node' of x 'x' int8[2,3]: x must be [N, tokens, channels]" in refusal_at(case, "run", x=np.zeros((2, 3), np.int8))
+    bad = LayerCase(TokenMeanSoftware, {"x": np.zeros((2, 3, 4), np.int8)}, {"lo": 5, "hi": 4})
+    assert "TokenMean 'node': lo=5, hi=4 must satisfy -128 <= lo <= hi <= 127" in refusal_at(bad, "session")

@@ -11,7 +11,7 @@ from onnx import ModelProto, TensorProto
 from qonnx.core.modelwrapper import ModelWrapper
 
 from custom_ops.runtime import session
-from passes import INTEGER, STREAMLINE, TIDY, dataflow
+from passes import INTEGER, RUNTIME, STREAMLINE, TIDY, dataflow
 from passes.check import logits
 from passes.function_to_lut import BOUNDARY_ENTRIES
 from passes.graph import Graph, PassRefusal, get_metadata
@@ -187,3 +187,29 @@ def test_a_folding_of_the_user_reaches_the_graph(network: Callable[[str], Networ
         wrapper = wrapper.transform(step, cleanup=False)
     unit = next(n for n in wrapper.graph.node if n.name == chosen)
     assert {a.name: a.i for a in unit.attribute if a.name in ("PE", "SIMD")} == {"PE": 4, "SIMD": 6}
+
+
+@each_network
+def test_the_runtime_stage_is_three_nodes_a_block_and_no_pass_changes_an_answer(
+    network: Callable[[str], Network], images: np.ndarray, activation: str
+) -> None:
+    model, records = network(activation).runtime
+    assert [r.name for r in records] == [type(p).__name__ for p in RUNTIME]
+    assert [r.mismatches for r in records] == [0] * len(records)
+    block = ["TokenLinear", "Linear", "Linear"]
+    assert [n.op_type for n in model.graph.node] == ["PatchLinear", *block, *block, "TokenMean", "LinearSum"]
+    onnx.checker.check_model(model, full_check=True)
+    known = types(model)
+    assert all(known[n.output[0]][1][0] == "N" and all(d > 0 for d in known[n.output[0]][1][1:]) for n in model.graph.node)
+    assert get_metadata(model, SCALE) == get_metadata(network(activation).stages["integer"], SCALE)
+    expected = session(network(activation).stages["integer"], kernels=False, threads=1).run(None, {"pixels": images})[0]
+    for kernels in (False, "auto"):
+        assert (session(model, kernels=kernels, threads=1).run(None, {"pixels": images})[0] == expected).all()
+
+
+def test_the_runtime_passes_find_nothing_to_do_in_their_own_result(network: Callable[[str], Network]) -> None:
+    model = network("lerp_psa").runtime[0]
+    again = ModelWrapper(model, make_deepcopy=True)
+    for step in RUNTIME:
+        again = again.transform(step, cleanup=False)
+    assert again.model.graph.node == model.graph.node

@@ -60,6 +60,6 @@ def test_accuracy_of_real_images_is_that_of_their_labels(checkpoint, data):
     from pipelines.evaluate import open_model
 
     arrays = np.load(data)
-    run, _ = open_model(checkpoint)
+    run = open_model(checkpoint).run
     expected = 100 * (run(arrays["x_test"]).argmax(1) == arrays["y_test"]).mean()
     assert psaflow_json("evaluate", checkpoint, "--data", data)["top1"] == pytest.approx(expected)
