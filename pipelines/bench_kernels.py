@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import io
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.console import UserError, command, progress, write_whole
+from pipelines.console import UserError, check_png, columns, command, png, progress, torch_device, write_whole
 
 if TYPE_CHECKING:  # imported where it is used, so that --help is quick
     from torch import Tensor, nn
@@ -50,8 +49,8 @@ def show(result: dict[str, Any]) -> None:
     for row in result["rows"]:
         numbers = ("skipped", row["skipped"]) if row["skipped"] else (f"{row['median_ms']:.1f}", f"{row['peak_mib']:.0f}")
         shown.append((row["name"], "on" if row["save_memory"] else "off", *numbers))
-    for name, save_memory, milliseconds, peak in shown:
-        click.echo(f"{name:<16} {save_memory:<12} {milliseconds:>10} {peak:>9}")
+    for line in columns(shown, words=(0, 1)):
+        click.echo(line)
     for name, ratio in result["times_as_fast"].items():
         click.echo(f"{name}: {ratio:.1f} times as fast as {name}_plain")
     click.echo(f"{result['layers']} x (activation + Linear {result['width']}), {result['batch_rows']} rows, grid {result['grid']}, "
@@ -63,7 +62,7 @@ def show(result: dict[str, Any]) -> None:
 @click.option("--width", type=int, default=768, show_default=True, help="Channels.")
 @click.option("--steps", type=int, default=10, show_default=True, help="Timed steps per row of the result.")
 @click.option("--threads", type=int, help="CPU threads [as many as PyTorch takes].")
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, or auto: a GPU where there is one.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Write bars of time and memory to this .png.")
 @functools.partial(command, plain=show)
 def main(rows: int, width: int, steps: int, threads: int | None, device: str, plot: Path | None, data: Path | None) -> dict[str, Any]:
@@ -73,17 +72,11 @@ def main(rows: int, width: int, steps: int, threads: int | None, device: str, pl
     autograd. With save_memory only the input of each (activation + Linear) is kept and the activation is computed again.
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler tells of its starts and stops on stderr otherwise
-    import torch
-
     for option, value in (("rows", rows), ("width", width), ("steps", steps), ("threads", threads)):
         if value is not None and value < 1:
             raise UserError(f"--{option} {value}: must be at least 1")
-    if device not in ("cpu", "cuda"):
-        raise UserError(f"--device {device}: is unknown; choose cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: PyTorch sees no GPU here; choose cpu")
-    if plot is not None and plot.suffix != ".png":
-        raise UserError(f"--plot {plot}: must end in .png")
+    device = torch_device(device).type
+    check_png(plot)
     with _threads(threads) as used:
         measurements = measure(candidates(rows, width, device), steps, device)
     result = {"device": device, "threads": used, "batch_rows": rows, "width": width, "layers": LAYERS, "grid": GRID,
@@ -277,10 +270,7 @@ def _bars(result: dict[str, Any]) -> bytes:
         axis.set_xlabel(unit)
     axes[0].legend()
     figure.suptitle(f"{result['layers']} x (activation + Linear {result['width']}), {result['batch_rows']} rows, {result['device']}")
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=120)
-    plt.close(figure)
-    return content.getvalue()
+    return png(figure)
 
 
 if __name__ == "__main__":

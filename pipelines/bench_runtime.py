@@ -7,11 +7,10 @@ all alike; the time in which this thread waits for a CPU that another process ho
 from __future__ import annotations
 
 import functools
-import io
 import logging
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from pipelines.console import UserError, command, progress, write_whole
+from pipelines.console import UserError, check_png, columns, command, png, progress, write_whole
 from pipelines.images import IMAGE
 from pipelines.serving import Run, integer_model, machine_threads, runtime_model
 
@@ -52,9 +51,10 @@ class Candidate:
 
 def show(result: dict[str, Any]) -> None:
     """The table for people."""
-    click.echo(f"{'name':<24}{'images/s':>12}{'latency ms':>12}   {'network':<16}engine")
-    for row in result["rows"]:
-        click.echo(f"{row['name']:<24}{row['images_per_second']:>12.0f}{row['latency_ms']:>12.3f}   {row['network']:<16}{row['engine']}")
+    header = ("name", "images/s", "latency ms", "network", "engine")
+    rows = [(r["name"], f"{r['images_per_second']:.0f}", f"{r['latency_ms']:.3f}", r["network"], r["engine"]) for r in result["rows"]]
+    for line in columns([header, *rows], words=(0, 3, 4)):
+        click.echo(line)
     click.echo(f"batch {result['batch']}, {result['threads']} threads, kernels on {result['isa'] or 'no instructions: none'}; "
                f"random images; {', '.join(result['untrained'])} with untrained weights")  # fmt: skip
     for name, ratio in result["times_as_fast"].items():
@@ -75,8 +75,7 @@ def main(model: Path, batch: int, threads: int | None, seconds: float, compiled:
 
     Needs no images: random ones take as long.
     """
-    if plot is not None and plot.suffix != ".png":
-        raise UserError(f"--plot {plot}: must end in .png")
+    check_png(plot)
     threads = threads or machine_threads()
     images = np.random.default_rng(0).integers(0, 256, (batch, *IMAGE), np.uint8)
     found, isa = candidates(model, images, threads, compiled)
@@ -105,9 +104,9 @@ def candidates(source: Path, images: np.ndarray, threads: int, compiled: bool) -
     integer = integer_model(source)
     fused = session(runtime_model(integer), threads=threads)
     found = [
-        Candidate(FIRST, name, "onnxruntime, fused kernels", _runner(fused)),
-        Candidate("int8_single", name, "onnxruntime, single kernels", _runner(session(integer, threads=threads))),
-        Candidate("int8_bodies", name, "onnxruntime, function bodies", _runner(session(integer, kernels=False, threads=threads))),
+        Candidate(FIRST, name, "onnxruntime, fused kernels", runner(fused)),
+        Candidate("int8_single", name, "onnxruntime, single kernels", runner(session(integer, threads=threads))),
+        Candidate("int8_bodies", name, "onnxruntime, function bodies", runner(session(integer, kernels=False, threads=threads))),
         Candidate("int8_numpy", name, "numpy, image by image", reference_of(integer), whole_batch=False),
     ]
     _require_equal(found, images)
@@ -143,11 +142,11 @@ def _float_rows(prefix: str, network: str, model: AbsorbedResMLP, threads: int, 
         return run
 
     graph = float_graph(model)
-    found = [Candidate(f"{prefix}float32", network, "onnxruntime, float32", _runner(_plain_session(graph, threads)))]
+    found = [Candidate(f"{prefix}float32", network, "onnxruntime, float32", runner(_plain_session(graph, threads)))]
     if int8:
         images = np.random.default_rng(2).integers(0, 256, (CALIBRATION, *IMAGE), np.uint8)
         quantized = quantized_by_onnxruntime(graph, images)
-        found.append(Candidate(f"{prefix}int8_qdq", network, "onnxruntime, its own INT8", _runner(_plain_session(quantized, threads))))
+        found.append(Candidate(f"{prefix}int8_qdq", network, "onnxruntime, its own INT8", runner(_plain_session(quantized, threads))))
     found.append(Candidate(f"{prefix}torch", network, "PyTorch, eager", by(model)))
     if compiled:
         found.append(Candidate(f"{prefix}torch_compiled", network, "PyTorch, compiled", by(torch.compile(model, dynamic=False))))
@@ -170,7 +169,8 @@ def _plain_session(model: ModelProto, threads: int) -> Any:
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def _runner(opened: Any) -> Run:
+def runner(opened: Any) -> Run:
+    """A session as a function from its input to its first output."""
     name = opened.get_inputs()[0].name
     return lambda images: opened.run(None, {name: images})[0]
 
@@ -184,9 +184,9 @@ def _require_equal(found: list[Candidate], images: np.ndarray) -> None:
             raise UserError(f"{candidate.name}: {differ} of {expected.size} logits differ from those of {FIRST}")
 
 
-def measure(found: list[Candidate], images: np.ndarray, seconds: float) -> None:
-    """Times every candidate for `seconds`, on all images at once and on one."""
-    batches = [(candidate, size) for size in sorted({len(images), 1}) for candidate in found if size == 1 or candidate.whole_batch]
+def measure(found: list[Candidate], images: np.ndarray, seconds: float, sizes: Collection[int] | None = None) -> None:
+    """Times every candidate for `seconds` on each of `sizes` images [all at once, and one]."""
+    batches = [(candidate, size) for size in sorted(sizes or {len(images), 1}) for candidate in found if size == 1 or candidate.whole_batch]
     for candidate, size in batches:
         candidate.seconds[size] = []
         for _ in range(2):  # compiles, allocates
@@ -253,10 +253,7 @@ def _bars(result: dict[str, Any]) -> bytes:
     axes[0].invert_yaxis()
     figure.suptitle(f"batch {result['batch']}, {result['threads']} threads")
     figure.tight_layout()
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=120, format="png")
-    plt.close(figure)
-    return picture.getvalue()
+    return png(figure)
 
 
 if __name__ == "__main__":

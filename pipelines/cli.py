@@ -11,6 +11,7 @@ import click
 class Lazy(click.Group):
     """Loads a subcommand's module only when it is asked for, so that --help is quick."""
 
+    MODULES: ClassVar = "pipelines."  # a subcommand's module is this and its name
     COMMANDS: ClassVar = {
         "train": "Train a recipe to a checkpoint.",
         "export": "Export a checkpoint to ONNX.",
@@ -27,7 +28,7 @@ class Lazy(click.Group):
         return list(self.COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        return importlib.import_module(f"pipelines.{name}").main if name in self.COMMANDS else None
+        return importlib.import_module(self.MODULES + name).main if name in self.COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

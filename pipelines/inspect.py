@@ -15,7 +15,7 @@ import click
 import onnx
 from onnx import NodeProto, TensorProto, helper
 
-from pipelines.console import UserError, command
+from pipelines.console import UserError, columns, command
 
 HEADER = ("node", "op", "inputs", "output", "datatype", "MACs", "parameters", "table bits")
 COUNTS = ("macs", "parameters", "table_bits")
@@ -46,12 +46,9 @@ def show(result: dict[str, Any]) -> None:
     for model in result.get("models", ()):
         rows = [[str(value or "") for value in row.values()] for row in model["rows"]]
         total = ["total", f"{len(rows)} nodes", "", "", "", *(str(model[count]) for count in COUNTS)]
-        lines = [list(HEADER), *rows, total]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(HEADER))]
         click.echo(model["file"])
-        for line in lines:
-            cells = [text.ljust(width) if i < WORDS else text.rjust(width) for i, (text, width) in enumerate(zip(line, widths))]
-            click.echo("  ".join(cells).rstrip())
+        for line in columns([HEADER, *rows, total], words=range(WORDS)):
+            click.echo(line)
 
 
 @click.command("inspect")

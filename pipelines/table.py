@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import logging
 import math
 import os
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines import article
-from pipelines.console import Mismatch, UserError, command, write_whole
+from pipelines.console import Mismatch, UserError, check_png, command, png, write_whole
 
 if TYPE_CHECKING:  # imported where it is used, so that --help is quick
     from train.data import Cifar10
@@ -88,8 +87,7 @@ def main(paths: tuple[Path, ...], evaluate: bool, markdown: Path | None, picture
 
     PATHS are checkpoints, or folders that are searched for them [checkpoints and runs].
     """
-    if picture is not None and picture.suffix.lower() != ".png":
-        raise UserError(f"--plot {picture}: is drawn as PNG; name a file that ends in .png")
+    check_png(picture)
     for option, target in (("--markdown", markdown), ("--plot", picture)):
         if target is not None:
             _check_target(option, target)
@@ -333,10 +331,7 @@ def draw(rows: list[dict[str, Any]]) -> bytes:
              xlabel="activation, hidden width" + star)  # fmt: skip
     axis.legend(ncols=4, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     figure.tight_layout()
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=120)
-    plt.close(figure)
-    return content.getvalue()
+    return png(figure)
 
 
 def _check_target(option: str, path: Path) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pipelines.console import UserError, command
+from pipelines.console import UserError, command, torch_device
 
 log = logging.getLogger(__name__)
 
@@ -31,27 +30,26 @@ def main(recipe: Path, out: Path | None, resume: bool, teacher: Path | None, dev
     from train import parallel
     from train.data import load_cifar10
     from train.recipe import load_recipe, load_table, read_yaml
-    from train.run import train_recipe, train_table
+    from train.run import teacher_of, train_recipe, train_table
 
     path = _find(recipe)
     values = read_yaml(path)
     is_table = isinstance(values, dict) and "recipes" in values
     recipes = load_table(path) if is_table else [load_recipe(path)]
-    with parallel.processes(_device(device)) as place:
+    with parallel.processes(torch_device(device)) as place:
         images = load_cifar10(data)
         if is_table:
             if teacher is not None:
                 raise UserError("--teacher belongs to one recipe; a table's recipes name their teachers themselves")
             results = train_table(recipes, images, out or Path("runs"), compile_model=compile_model, device=place, found=_shipped)
-            return {name: {k: v for k, v in asdict(metrics).items() if v is not None} for name, metrics in results.items()}
+            return {name: metrics.known() for name, metrics in results.items()}
         only = recipes[0]
         if teacher is not None and only.teacher is None:
             raise UserError(f"--teacher {teacher}: {only.name} learns from no teacher; name one in the recipe with `teacher:`")
-        if teacher is None and only.teacher is not None:
-            teacher = _trained(only.teacher, (out or Path("runs") / only.name).parent)
+        teacher = teacher or teacher_of(only, (out or Path("runs") / only.name).parent, _shipped)
         checkpoint, metrics = train_recipe(only, images, out or Path("runs") / only.name, teacher=teacher, resume=resume,
                                            compile_model=compile_model, device=place)  # fmt: skip
-        return {"checkpoint": str(checkpoint), **{k: v for k, v in asdict(metrics).items() if v is not None}}
+        return {"checkpoint": str(checkpoint), **metrics.known()}
 
 
 def _find(recipe: Path) -> Path:
@@ -64,25 +62,9 @@ def _find(recipe: Path) -> Path:
     return named if named.exists() else recipe
 
 
-def _trained(name: str, runs: Path) -> Path | None:
-    """The checkpoint of a recipe that was trained beside this one, or that is shipped."""
-    here = runs / name / f"{name}.pt"
-    return here if here.exists() else _shipped(name)
-
-
 def _shipped(name: str) -> Path | None:
     path = Path(__file__).parents[1] / "checkpoints" / f"{name}.pt"
     return path if path.exists() else None
-
-
-def _device(name: str) -> Any:
-    import torch
-
-    if name not in ("auto", "cpu", "cuda"):
-        raise UserError(f"--device {name}: unknown; choose auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: PyTorch finds no CUDA device here; use --device cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 if __name__ == "__main__":

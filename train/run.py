@@ -34,6 +34,10 @@ class Metrics:
     test_images: int
     int8_top1: float | None = None
 
+    def known(self) -> dict[str, float]:
+        """What was measured, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
 
 def train_recipe(recipe: Recipe, data: Cifar10, out: Path, *, teacher: Path | None = None, answers: Path | None = None,
                  resume: bool = False, compile_model: bool = True, device: torch.device | None = None) -> tuple[Path, Metrics]:  # fmt: skip
@@ -113,8 +117,7 @@ def _lessons(recipe: Recipe, data: Cifar10, device: torch.device, teacher: Path 
 
 def _finish(recipe: Recipe, model: nn.Module, final: nn.Module, history: dict[str, Rows], metrics: Metrics, path: Path) -> None:
     """The checkpoint of a finished recipe and its pictures; TrainingError where they cannot be written."""
-    kept = {k: v for k, v in asdict(metrics).items() if v is not None}
-    content = {"recipe": recipe.model_dump(), "metrics": kept, "float": model.state_dict(), "history": history}
+    content = {"recipe": recipe.model_dump(), "metrics": metrics.known(), "float": model.state_dict(), "history": history}
     if isinstance(final, QuantResMLP):
         content["quantized"] = final.state_dict()
     try:
@@ -134,16 +137,12 @@ def train_table(recipes: list[Recipe], data: Cifar10, out: Path, *, compile_mode
     teacher that is not in the table.
     """
 
-    def teacher_of(recipe: Recipe) -> Path | None:
-        trained = out / str(recipe.teacher) / f"{recipe.teacher}.pt"
-        return None if recipe.teacher is None else trained if trained.exists() else found(recipe.teacher)
-
     results = {}
     finished = {recipe.name: _finished(recipe, out) for recipe in recipes}
     for recipe in recipes:
         if finished[recipe.name] is None:
             _check_stages(recipe, data)
-            if recipe.teacher is not None and recipe.teacher not in finished and teacher_of(recipe) is None:
+            if recipe.teacher is not None and recipe.teacher not in finished and teacher_of(recipe, out, found) is None:
                 raise _untaught(recipe)
     for recipe in recipes:
         folder = out / recipe.name
@@ -152,10 +151,18 @@ def train_table(recipes: list[Recipe], data: Cifar10, out: Path, *, compile_mode
             results[recipe.name] = before
             log.info("%s: finished before, %s", recipe.name, folder)
             continue
-        teacher = teacher_of(recipe)
+        teacher = teacher_of(recipe, out, found)
         _, results[recipe.name] = train_recipe(recipe, data, folder, teacher=teacher, answers=out / "answers", resume=True,
                                                compile_model=compile_model, device=device)  # fmt: skip
     return results
+
+
+def teacher_of(recipe: Recipe, runs: Path, found: Callable[[str], Path | None]) -> Path | None:
+    """The checkpoint of a recipe's teacher: one trained in `runs`, else what `found` knows; None without a teacher."""
+    if recipe.teacher is None:
+        return None
+    trained = runs / recipe.teacher / f"{recipe.teacher}.pt"
+    return trained if trained.exists() else found(recipe.teacher)
 
 
 def _finished(recipe: Recipe, out: Path) -> Metrics | None:

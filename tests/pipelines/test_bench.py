@@ -66,12 +66,12 @@ def test_what_does_not_fit_is_skipped_with_its_reason(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(("options", "says"), [
-    (("--device", "tpu"), "psaflow: --device tpu: is unknown; choose cpu or cuda"),
+    (("--device", "tpu"), "psaflow: --device tpu: unknown; choose auto, cpu or cuda"),
     (("--rows", 0), "psaflow: --rows 0: must be at least 1"),
     (("--width", -3), "psaflow: --width -3: must be at least 1"),
     (("--steps", 0), "psaflow: --steps 0: must be at least 1"),
     (("--threads", 0), "psaflow: --threads 0: must be at least 1"),
-    (("--plot", "bars.pdf"), "psaflow: --plot bars.pdf: must end in .png"),
+    (("--plot", "bars.pdf"), "psaflow: --plot bars.pdf: is drawn as PNG; name a file that ends in .png"),
 ])  # fmt: skip
 def test_bad_input_is_one_line(options: tuple[object, ...], says: str) -> None:
     result = psaflow("bench", "kernels", *options)
@@ -81,7 +81,7 @@ def test_bad_input_is_one_line(options: tuple[object, ...], says: str) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
 def test_a_missing_gpu_is_one_line() -> None:
     result = psaflow("bench", "kernels", "--device", "cuda", "--json")
-    assert (result.exit_code, result.stderr.strip()) == (1, "psaflow: --device cuda: PyTorch sees no GPU here; choose cpu")
+    assert (result.exit_code, result.stderr.strip()) == (1, "psaflow: --device cuda: PyTorch finds no CUDA device here; use --device cpu")
 
 
 def test_the_group_lists_its_subcommands_and_refuses_others() -> None:

@@ -91,6 +91,19 @@ void scale_rows(const float* x, const Norm& norm, float* out, int rows, int chan
       at(out + r * channels + c) = at(x + r * channels + c) * at(&norm.gain[c]) + at(&norm.offset[c]);
 }
 
+// The channel mixer up to its second matrix, of an image's tokens: a = norm(x), then act1(a) into `first`, whose product
+// with W1, plus b1, goes into b, and act2(b) into `second`; either function may work in place.
+void hidden_rows(const float* x, const Norm& norm, const Function& act1, const Function& act2, const Weights& w, int tokens,
+                 int channels, float* a, float* first, float* b, float* second) {
+  const int hidden = w.padded;
+  scale_rows(x, norm, a, tokens, channels);
+  act1.forward(a, first, tokens);
+  product(tokens, hidden, channels, first, channels, 1, w.w1t, hidden, b, hidden, false);
+  for (int t = 0; t < tokens; t++)
+    for (int h = 0; h < hidden; h += LANES) at(b + t * hidden + h) += at(w.b1 + h);
+  act2.forward(b, second, tokens);
+}
+
 }  // namespace
 
 // x, x1, y [N, T, C]; stats [4, C]: mean and biased variance of BN1's and BN2's inputs
@@ -127,12 +140,7 @@ extern "C" void block_forward(const float* x, float* x1, float* y, float* stats,
 #pragma omp for schedule(static)
     for (int n = 0; n < images; n++) {
       const float* in = x1 + size_t(n) * size;
-      scale_rows(in, norm2, a, T, C);
-      act1.forward(a, a, T);
-      product(T, H, C, a, C, 1, w.w1t, H, b, H, false);
-      for (int t = 0; t < T; t++)
-        for (int h = 0; h < H; h += LANES) at(b + t * H + h) += at(w.b1 + h);
-      act2.forward(b, b, T);
+      hidden_rows(in, norm2, act1, act2, w, T, C, a, a, b, b);
       product(T, C, H, b, H, 1, w.w2t, C, out_rows, C, false);
       float* out = y + size_t(n) * size;
       for (int t = 0; t < T; t++)
@@ -171,12 +179,7 @@ extern "C" void block_backward(const float* x, const float* x1, const float* sta
         const float* in = x1 + size_t(n) * size;
         const float* up = gy + size_t(n) * size;
         float* down = behind + size_t(n) * size;
-        scale_rows(in, norm2, a0, T, C);
-        act1.forward(a0, a, T);
-        product(T, H, C, a, C, 1, w.w1t, H, b0, H, false);
-        for (int t = 0; t < T; t++)
-          for (int h = 0; h < H; h += LANES) at(b0 + t * H + h) += at(w.b1 + h);
-        act2.forward(b0, b, T);
+        hidden_rows(in, norm2, act1, act2, w, T, C, a0, a, b0, b);
         product(C, H, T, up, 1, C, b, H, sum + offset[GW2], H, true);
         product(T, H, C, up, C, 1, w.w2, H, g, H, false);
         act2.backward(b0, g, T, reinterpret_cast<Pair*>(sum + offset[GT2]));
