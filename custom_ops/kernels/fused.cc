@@ -198,9 +198,14 @@ const int8_t* Layer::skip(OrtKernelContext* context, const std::vector<int64_t>&
   return tensor.as<int8_t>();
 }
 
-void Layer::finish(int8_t* y, int64_t stride, int64_t length, int64_t channels, int8_t* skip) const {
-  if (table_out.channels) ops.lookup(y, stride, length, channels, table_out.entries.data());
+std::string Layer::weight_text() const {
+  const bool left = view_.per_lane;
+  return Tensor{kInt8, {left ? outputs : inputs, left ? inputs : outputs}, nullptr}.text();
+}
+
+void Layer::finish(int8_t* y, int64_t stride, int64_t length, int64_t channels, int8_t* skip, int64_t first) const {
+  if (table_out.channels) ops.lookup(y, stride, length, channels, table_out.of(first));
   if (skip == nullptr) return;
-  if (skip_table.channels) ops.lookup(skip, stride, length, channels, skip_table.entries.data());
+  if (skip_table.channels) ops.lookup(skip, stride, length, channels, skip_table.of(first));
   ops.add(y, stride, skip, stride, length, channels, sum_);
 }

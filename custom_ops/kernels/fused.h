@@ -31,6 +31,8 @@ class Aligned {
 
 // A table per channel, indexed by x's byte; no channels: there is none.
 struct Table {
+  const int8_t* of(int64_t channel) const { return entries.data() + channel * kTable; }
+
   int64_t channels = 0;
   Aligned entries;
 };
@@ -54,7 +56,10 @@ class Layer {
   const int8_t* skip(OrtKernelContext* context, const std::vector<int64_t>& y) const;
 
   // What follows the product, on planes of `length` bytes: table, and sum with the skip planes, whose table comes first.
-  void finish(int8_t* y, int64_t stride, int64_t length, int64_t channels, int8_t* skip) const;
+  // The planes are those of channels first.. on.
+  void finish(int8_t* y, int64_t stride, int64_t length, int64_t channels, int8_t* skip, int64_t first = 0) const;
+
+  std::string weight_text() const;  // e.g. int8[96,10], for messages
 
   Node node;
   const TileOps& ops;

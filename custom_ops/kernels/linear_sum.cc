@@ -65,7 +65,8 @@ struct LinearSum {
   void compute(OrtKernelContext* context) const {
     const Tensor x = input(api(), context, 0);
     if (x.dims.empty() || x.dims.back() != depth) {
-      node.refuse({&x}, "x must be [.., " + std::to_string(depth) + "], the inputs of weight");
+      node.refuse({&x}, "x must be [.., " + std::to_string(depth) + "], the inputs of weight " +
+                            Tensor{kInt8, {depth, columns}, nullptr}.text());
     }
     std::vector<int64_t> dims = x.dims;
     dims.back() = columns;

@@ -47,7 +47,7 @@ struct TokenMean {
     });
   }
 
-  // sums [channels] of x [tokens, channels]; tokens by the hundred fit int16
+  // sums [channels] of x [tokens, channels], in 32 bits that wrap as onnxruntime's do; tokens by the hundred fit int16
   static void add_up(const int8_t* x, int64_t tokens, int64_t channels, int32_t* sums) {
     constexpr int64_t kBlock = 64, kMost = 128;
     for (int64_t first = 0; first < channels; first += kBlock) {
@@ -59,7 +59,10 @@ struct TokenMean {
           const int8_t* row = x + t * channels + first;
           for (int64_t c = 0; c < count; ++c) part[c] = static_cast<int16_t>(part[c] + row[c]);
         }
-        for (int64_t c = 0; c < count; ++c) sums[first + c] += part[c];
+        for (int64_t c = 0; c < count; ++c) {
+          const auto sum = static_cast<uint32_t>(sums[first + c]) + static_cast<uint32_t>(part[c]);
+          sums[first + c] = static_cast<int32_t>(sum);
+        }
       }
     }
   }
