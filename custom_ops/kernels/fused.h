@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "constants.h"
 #include "custom_op.h"
 #include "tile.h"
 
@@ -69,8 +70,6 @@ class Layer {
   bool has_skip;
 
  private:
-  Tensor need(int index, const char* role) const;
-  std::vector<int32_t> read_parameter(int index, const char* role) const;
   void read_requant(const Roles& roles, const Tensor& weight, bool along_lanes);
   void pack(const Tensor& weight, bool along_lanes);
   Table read_table(const OrtKernelInfo* info, int index, const char* role, int64_t channels) const;

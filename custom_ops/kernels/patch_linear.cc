@@ -18,8 +18,7 @@ struct PatchLinear {
 
   PatchLinear(const OrtApi& api, const OrtKernelInfo* info)
       : layer(api, info, kName, {"x"}, kRoles, false), patch(layer.node.integer("patch", 4)) {
-    Tensor colours;
-    if (!layer.node.constant(1, &colours)) layer.node.refuse("table must be a constant");
+    const Tensor colours = constant_of(layer.node, 1, "table");
     if (colours.type != kInt8 || colours.dims.size() != 2 || colours.dims[1] != kTable || colours.dims[0] < 1) {
       layer.node.refuse("table " + colours.text() + " must be int8[colours,256]");
     }

@@ -6,7 +6,7 @@
 #include "custom_op.h"
 #include "ops.h"
 #include "parallel.h"
-#include "tile_plain.h"
+#include "rounding.h"
 
 namespace {
 
@@ -18,13 +18,9 @@ struct TokenMean {
   TokenMean(const OrtApi& api, const OrtKernelInfo* info)
       : node(api, info, kName, {"x"}),
         shift(node.integer("shift", 0)),
-        lo(node.integer("lo", -128)),
-        hi(node.integer("hi", 127)),
+        limits(node.limits()),
         half_up(node.half_up()) {
     if (shift < 0 || shift > 31) node.refuse("shift=" + std::to_string(shift) + " must be in 0..31");
-    if (lo < -128 || lo > hi || hi > 127) {
-      node.refuse("lo=" + std::to_string(lo) + ", hi=" + std::to_string(hi) + " must satisfy -128 <= lo <= hi <= 127");
-    }
   }
 
   const OrtApi& api() const { return node.api; }
@@ -41,7 +37,7 @@ struct TokenMean {
         add_up(codes + n * tokens * channels, tokens, channels, sums.data());
         for (int64_t c = 0; c < channels; ++c) {
           const int64_t mean = shift_right(sums[c], static_cast<int>(shift), half_up);
-          y[n * channels + c] = static_cast<int8_t>(std::clamp(mean, lo, hi));
+          y[n * channels + c] = static_cast<int8_t>(std::clamp(mean, limits.lo, limits.hi));
         }
       }
     });
@@ -68,7 +64,8 @@ struct TokenMean {
   }
 
   Node node;
-  int64_t shift, lo, hi;
+  int64_t shift;
+  Limits limits;
   bool half_up;
 };
 
