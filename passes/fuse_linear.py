@@ -40,7 +40,7 @@ def fits_layer(graph: Graph, product: NodeProto, activation: int) -> bool:
 def constant_parameters(graph: Graph, requant: NodeProto, channels: int | str) -> bool:
     """Whether a Requant's mult, bias and shift are constants, each one number or one for each of `channels`."""
     values = [graph.constant(i) for i in requant.input[1:4]]
-    return all(v is not None and v.ndim <= 1 and v.size in (1, channels) for v in values)
+    return all(v is not None and v.ndim <= 1 and v.size > 0 and v.size in (1, channels) for v in values)
 
 
 def given(node: NodeProto, role: str) -> str:

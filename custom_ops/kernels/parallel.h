@@ -33,7 +33,7 @@ void parallel_rows(const OrtApi& api, const OrtKernelContext* context, int64_t c
     const int64_t begin = static_cast<int64_t>(index) * r.step;
     try {
       r.rows(begin, std::min(begin + r.step, r.count));
-    } catch (...) {  // would end the process if it left a thread of the pool
+    } catch (...) {  // none may leave a thread that is not ours
       if (!r.failed.test_and_set()) r.error = std::current_exception();
     }
   };
