@@ -34,7 +34,7 @@ lint: setup
 # The kernels' tests with a library that stops at the first bad address, overflow or misaligned access (-s: and says where).
 sanitize: setup
 	PSAFLOW_SANITIZE=1 LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
-	  ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest -s tests/ops -k "kernel or faces or every_way"
+	  ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest -s tests/ops
 
 clean:
 	rm -rf build

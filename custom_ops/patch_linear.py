@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from custom_ops.channel_lut import channel_lut
-from custom_ops.hw.patches import Patches, patches
+from custom_ops.hw.patches import patches
 from custom_ops.layer import PARAMETERS, TYPES, Layer
 from custom_ops.linear import linear, linear_body
 from custom_ops.op import UINT8, OpError
@@ -22,12 +22,25 @@ def patch_linear(x, table, weight, mult, bias, shift, table_out=None, *, patch=4
 
 
 def patch_linear_body(given: tuple[str, ...]) -> str:
-    """ONNX text of the op, with a table at its end or without."""
-    cut = Patches.body.replace("(x)", "(pixel_codes)").replace(", x)", ", pixel_codes)").replace("y = CastLike", "tokens_8 = CastLike")
+    """ONNX text of the op, with a table at its end or without.
+
+    Patches are cut as in hw.Patches, by SpaceToDepth in float32; but Reshape is given every dimension, as onnxruntime
+    can infer none of an empty batch. So ONNX's shape inference needs data propagation to know the result's.
+    """
     inner = linear_body(given).replace("codes = Identity (x)", "codes = Identity (tokens_8)")
     return f"""
   pixel_codes = psaflow.ChannelLUT <lowest = 0> (x, table)
-{cut}
+  planes = Transpose <perm = [0, 3, 1, 2]> (pixel_codes)
+  planes_f = Cast <to = 1> (planes)
+  deep = SpaceToDepth <blocksize: int = @patch> (planes_f)
+  outer = Shape <start = 0, end = 2> (deep)
+  down = Shape <start = 2, end = 3> (deep)
+  across = Shape <start = 3, end = 4> (deep)
+  per_image = Mul (down, across)
+  all = Concat <axis = 0> (outer, per_image)
+  rows = Reshape <allowzero = 1> (deep, all)
+  tokens_f = Transpose <perm = [0, 2, 1]> (rows)
+  tokens_8 = Cast <to = 3> (tokens_f)
 {inner}"""
 
 

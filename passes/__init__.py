@@ -84,6 +84,7 @@ INTEGER = (
 )
 
 RUNTIME = (
+    LiftConstants(),
     InferShapes(),
     TabulateRequant(),
     ExpandTable(),

@@ -9,6 +9,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.base import Transformation
 
 from custom_ops import add_functions
+from custom_ops.quant import DOMAINS as QUANT_DOMAINS
 from passes.graph import Graph
 
 DATATYPES = {TensorProto.INT8: "INT8", TensorProto.UINT8: "UINT8", TensorProto.INT32: "INT32"}
@@ -37,7 +38,7 @@ class AnnotateDatatypes(Transformation):
             if kind in DATATYPES and tensor not in named:
                 model.set_tensor_datatype(tensor, DataType[DATATYPES[kind]])
         for node in graph.proto.node:
-            bits = graph.constant(node.input[3]) if node.op_type == "Quant" else None
+            bits = graph.constant(node.input[3]) if node.op_type == "Quant" and node.domain in QUANT_DOMAINS else None
             if bits is not None and node.output[0] not in named:
                 model.set_tensor_datatype(node.output[0], DataType[f"SCALEDINT<{int(bits.ravel()[0])}>"])
         return model, False

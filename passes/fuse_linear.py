@@ -19,7 +19,8 @@ class FuseLinear(Rewrite):
         if node.op_type != "MatMulInteger" or not fits_layer(graph, node, activation=0):
             return False
         user = graph.only_consumer(node.output[0], "Requant")
-        if user is None or attribute(user, "axis", -1) != -1 or not constant_parameters(graph, user):
+        outputs = graph.constant(node.input[1]).shape[1]  # type: ignore[union-attr]
+        if user is None or attribute(user, "axis", -1) != -1 or not constant_parameters(graph, user, outputs):
             return False
         graph.replace([node, user], [helper.make_node("Linear", [*node.input[:2], *user.input[1:4]], list(user.output),
                                                       name=user.name, domain=DOMAIN, **requant_options(user))])  # fmt: skip
@@ -36,9 +37,10 @@ def fits_layer(graph: Graph, product: NodeProto, activation: int) -> bool:
     return graph.element_type(product.input[activation]) == TensorProto.INT8 and not any(product.input[2:])
 
 
-def constant_parameters(graph: Graph, requant: NodeProto) -> bool:
-    """Whether a Requant's mult, bias and shift are constants."""
-    return all(graph.constant(i) is not None for i in requant.input[1:4])
+def constant_parameters(graph: Graph, requant: NodeProto, channels: int | str) -> bool:
+    """Whether a Requant's mult, bias and shift are constants, each one number or one for each of `channels`."""
+    values = [graph.constant(i) for i in requant.input[1:4]]
+    return all(v is not None and v.ndim <= 1 and v.size > 0 and v.size in (1, channels) for v in values)
 
 
 def given(node: NodeProto, role: str) -> str:

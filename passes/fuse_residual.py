@@ -28,12 +28,14 @@ class FuseResidual(Rewrite):
     """Requant(Layer(x) * 2**i + s * 2**j; shift) -> Layer(x; skip = s, left = i, skip_left = j, right = shift).
 
     s may come through a full table, which becomes the layer's skip_table. What is no such sum stays as it is: a clip
-    tighter than int8, another rounding than the layer's, a factor that is no power of two.
+    tighter than int8, another rounding than the layer's, a factor that is no power of two, operands that are not known
+    to have the same shape.
     """
 
     def rewrite(self, graph: Graph, node: NodeProto) -> bool:
         add = graph.producer(node.input[0], "Add") if node.op_type == "Requant" else None
-        if add is None or not graph.used_once(add.output[0]) or not constant_parameters(graph, node):
+        dims = graph.dims(node.output[0])
+        if add is None or not graph.used_once(add.output[0]) or not dims or not constant_parameters(graph, node, dims[-1]):
             return False
         mult, bias, shift = (graph.constant(i) for i in node.input[1:4])
         if np.any(bias != 0) or shift.size != 1 or np.any(mult != mult.ravel()[0]):  # type: ignore[union-attr]
@@ -50,7 +52,7 @@ class FuseResidual(Rewrite):
                 continue
             if attribute(layer, "rounding", "HALF_EVEN") != attribute(node, "rounding", "HALF_EVEN"):
                 continue
-            if own.tensor == skip.tensor or graph.shape(own.tensor)[1:] != graph.shape(skip.tensor)[1:]:
+            if own.tensor == skip.tensor or "" in dims or not dims == graph.dims(own.tensor) == graph.dims(skip.tensor):
                 continue
             roles = {"skip": skip.tensor}
             table = graph.producer(skip.tensor, "ChannelLUT")
@@ -89,6 +91,8 @@ def _term(graph: Graph, tensor: str) -> Term | None:
             return None
         left, tensor = exponent, product.input[0]
     cast = graph.producer(tensor, "Cast")
-    if cast is None or not graph.used_once(tensor) or graph.element_type(cast.input[0]) != TensorProto.INT8:
+    if cast is None or not graph.used_once(tensor) or attribute(cast, "to") != TensorProto.INT32:
+        return None
+    if graph.element_type(cast.input[0]) != TensorProto.INT8:
         return None
     return Term(cast.input[0], left, wide)

@@ -17,9 +17,10 @@ class FuseTokenLinear(Rewrite):
         if node.op_type != "MatMulInteger" or not fits_layer(graph, node, activation=1):
             return False
         user = graph.only_consumer(node.output[0], "Requant")
-        if user is None or attribute(user, "axis", -1) != -2 or not constant_parameters(graph, user):
-            return False
         weight, x = node.input[:2]
+        outputs = graph.constant(weight).shape[0]  # type: ignore[union-attr]
+        if user is None or attribute(user, "axis", -1) != -2 or not constant_parameters(graph, user, outputs):
+            return False
         graph.replace([node, user], [helper.make_node("TokenLinear", [x, weight, *user.input[1:4]], list(user.output),
                                                       name=user.name, domain=DOMAIN, **requant_options(user))])  # fmt: skip
         return True

@@ -20,9 +20,12 @@ class FuseTokenMean(Rewrite):
         if total is None or cast is None or not (graph.used_once(total.output[0]) and graph.used_once(cast.output[0])):
             return False
         axes = graph.constant(total.input[1]) if len(total.input) > 1 else None
-        if axes is None or attribute(total, "keepdims", 1) or not constant_parameters(graph, node):
+        image = graph.dims(cast.input[0])
+        if axes is None or attribute(total, "keepdims", 1) or image is None or len(image) != 3:
             return False
-        if graph.element_type(cast.input[0]) != TensorProto.INT8 or len(graph.shape(cast.input[0])) != 3:
+        if graph.element_type(cast.input[0]) != TensorProto.INT8 or attribute(cast, "to") != TensorProto.INT32:
+            return False
+        if not constant_parameters(graph, node, image[-1]):
             return False
         mult, bias, shift = (graph.constant(i) for i in node.input[1:4])
         if axes.ravel().tolist() not in ([1], [-2]) or shift.size != 1 or np.any(mult != 1) or np.any(bias != 0):  # type: ignore[union-attr]

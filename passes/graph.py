@@ -6,12 +6,17 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.base import Transformation
 
+from custom_ops import DOMAIN, HW_DOMAIN
+from custom_ops.quant import DOMAINS as QUANT_DOMAINS
+
 log = logging.getLogger(__name__)
 QUANT_DOMAIN = "qonnx.custom_op.general"
+MATCHED_DOMAINS = ("", "ai.onnx", DOMAIN, HW_DOMAIN, *QUANT_DOMAINS)  # an op of another may share a name, but not its meaning
+OVERRIDABLE_IR = 4  # from this IR version on a graph input gives an initializer of its name another value
 
 
 class PassRefusal(ValueError):
@@ -31,11 +36,12 @@ class Graph:
         self._producers = {o: n for n in self.proto.node for o in n.output}
         self._consumers: dict[str, list[NodeProto]] = {}
         for node in self.proto.node:
-            for name in node.input:
+            for name in reads(node):
                 users = self._consumers.setdefault(name, [])
                 if node not in users:
                     users.append(node)
-        self._constants = {i.name: i for i in self.proto.initializer}
+        given = {i.name for i in self.proto.input} if self.model.model.ir_version >= OVERRIDABLE_IR else set()
+        self._constants = {i.name: i for i in self.proto.initializer if i.name not in given}
 
     @property
     def outputs(self) -> list[str]:
@@ -44,7 +50,7 @@ class Graph:
     def producer(self, tensor: str, *op_types: str) -> NodeProto | None:
         """The node that makes `tensor`, if it is one of `op_types` (any if none is given)."""
         node = self._producers.get(tensor)
-        return node if node is not None and (not op_types or node.op_type in op_types) else None
+        return node if node is not None and _is_one_of(node, op_types) else None
 
     def current(self, node: NodeProto) -> NodeProto:
         """`node` as it stands in the graph after an edit, found by what it makes."""
@@ -56,7 +62,7 @@ class Graph:
     def only_consumer(self, tensor: str, *op_types: str) -> NodeProto | None:
         """The single node that uses `tensor`, if it is one of `op_types` and the tensor is no graph output."""
         users = self.consumers(tensor)
-        if len(users) != 1 or tensor in self.outputs or (op_types and users[0].op_type not in op_types):
+        if len(users) != 1 or tensor in self.outputs or not _is_one_of(users[0], op_types):
             return None
         return users[0]
 
@@ -80,6 +86,13 @@ class Graph:
             if value.name == tensor and value.type.tensor_type.HasField("shape"):
                 return [d.dim_value for d in value.type.tensor_type.shape.dim]
         raise PassRefusal(f"{tensor}: its shape is unknown; run shape inference before")
+
+    def dims(self, tensor: str) -> list[int | str] | None:
+        """Dimensions of an activation: a dynamic one by its name, "" without one; None where nothing is known."""
+        for value in (*self.proto.value_info, *self.proto.input, *self.proto.output):
+            if value.name == tensor and value.type.tensor_type.HasField("shape"):
+                return [d.dim_value if d.HasField("dim_value") else d.dim_param for d in value.type.tensor_type.shape.dim]
+        return None
 
     def element_type(self, tensor: str) -> int:
         """The ONNX element type of an activation; 0 where it is unknown."""
@@ -128,7 +141,7 @@ class Graph:
     def rewire(self, old: str, new: str) -> None:
         """Every use of tensor `old` becomes a use of `new`."""
         for node in self.proto.node:
-            node.input[:] = [new if i == old else i for i in node.input]
+            _rename(node, old, new)
         self.reindex()
 
     def map_parameter(self, tensor: str, change: Callable[[np.ndarray], np.ndarray], rank: int | None = None) -> str | None:
@@ -159,7 +172,7 @@ class Graph:
     def drop_unused(self) -> None:
         """Take out nodes whose results nobody uses, then initializers and shape notes that nothing names."""
         while True:
-            used = {i for n in self.proto.node for i in n.input} | set(self.outputs)
+            used = {i for n in self.proto.node for i in reads(n)} | set(self.outputs)
             dead = [n for n in self.proto.node if not used & set(n.output)]
             if not dead:
                 break
@@ -182,7 +195,7 @@ class Rewrite(Transformation):
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
         graph = Graph(model)
         for node in list(graph.proto.node):
-            if self.rewrite(graph, node):
+            if node.domain in MATCHED_DOMAINS and self.rewrite(graph, node):
                 graph.drop_unused()
                 return model, True
         return model, False
@@ -190,6 +203,31 @@ class Rewrite(Transformation):
     def rewrite(self, graph: Graph, node: NodeProto) -> bool:
         """Rewrite around `node` if the pattern is there; True if the graph changed."""
         raise NotImplementedError
+
+
+def reads(node: NodeProto) -> list[str]:
+    """The tensors of the graph around a node that it uses: its inputs, and what its subgraphs take from outside."""
+    names = list(node.input)
+    for graph in _subgraphs(node):
+        own = {i.name for i in (*graph.input, *graph.initializer)} | {o for n in graph.node for o in n.output}
+        results = [o.name for o in graph.output]
+        names += [i for i in (*(i for n in graph.node for i in reads(n)), *results) if i not in own]
+    return names
+
+
+def _subgraphs(node: NodeProto) -> list[GraphProto]:
+    return [g for a in node.attribute for g in ([a.g] if a.type == AttributeProto.GRAPH else a.graphs)]
+
+
+def _rename(node: NodeProto, old: str, new: str) -> None:
+    node.input[:] = [new if i == old else i for i in node.input]
+    for graph in _subgraphs(node):
+        for inner in graph.node:  # names of a graph and its subgraphs are all different
+            _rename(inner, old, new)
+
+
+def _is_one_of(node: NodeProto, op_types: Sequence[str]) -> bool:
+    return not op_types or (node.op_type in op_types and node.domain in MATCHED_DOMAINS)
 
 
 def attribute(node: NodeProto, name: str, default: object = None) -> object:

@@ -39,7 +39,7 @@ def find_patches(graph: Graph, last: NodeProto | None) -> Found | None:
     split = graph.producer(transpose.input[0], "Reshape") if transpose is not None else None
     if split is None or transpose is None or attribute(transpose, "perm") != [0, 1, 3, 2, 4, 5]:
         return None
-    image, parts, tokens = (graph.shape(t)[1:] for t in (split.input[0], split.output[0], last.output[0]))
+    image, parts, tokens = (_inner_dims(graph, t) for t in (split.input[0], split.output[0], last.output[0]))
     if len(image) != 3 or len(parts) != 5 or parts[1] != parts[3]:
         return None
     height, width, features = image
@@ -48,3 +48,10 @@ def find_patches(graph: Graph, last: NodeProto | None) -> Found | None:
     if parts != expected or tokens != [parts[0] * parts[2], size * size * features]:
         return None
     return Found((split, transpose, last), size)
+
+
+def _inner_dims(graph: Graph, tensor: str) -> list[int]:
+    """Dimensions of a tensor but the first; [] where one of them is not known, or 0."""
+    dims = (graph.dims(tensor) or [])[1:]
+    known = [d for d in dims if isinstance(d, int) and d > 0]
+    return known if len(known) == len(dims) else []

@@ -7,24 +7,19 @@
 #include "custom_op.h"
 #include "ops.h"
 #include "parallel.h"
+#include "rounding.h"
 
 namespace {
 
 constexpr int64_t kCodes = 256;
 constexpr int64_t kLanes = 16;  // channels that the vector paths take at once, at least
 
-// round(value / 2**bits) for bits >= 1; >> of a negative number is arithmetic in every compiler in use.
-int shift_right(int value, int bits, bool half_up) {
-  const int half = 1 << (bits - 1);
-  return half_up ? (value + half) >> bits : (value + half - 1 + ((value >> bits) & 1)) >> bits;
-}
-
 // table int8 [width] of knots every 2**bits codes -> full int8 [256]; bits = 0: a copy
 void expand(const int8_t* table, int bits, bool half_up, int8_t* full) {
   for (int index = 0; index < kCodes; ++index) {
     const int left = table[index >> bits];
     const int fraction = index & ((1 << bits) - 1);
-    const int part = bits ? shift_right((table[(index >> bits) + 1] - left) * fraction, bits, half_up) : 0;
+    const int64_t part = bits ? shift_right((table[(index >> bits) + 1] - left) * fraction, bits, half_up) : 0;
     full[index] = static_cast<int8_t>(left + part);
   }
 }

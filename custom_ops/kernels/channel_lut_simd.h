@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "isa.h"
+#include "transpose.h"
 
 #if PSAFLOW_X86
 #include <immintrin.h>
@@ -25,23 +26,6 @@ namespace avx512 {
 
 constexpr int64_t kTileRows = 64;
 
-// 16 x 16 bytes in each lane: every step rotates the address (register, byte) by one of its eight bits.
-PSAFLOW_AVX512 PSAFLOW_INLINE void transpose(__m512i r[16]) {
-  __m512i t[16];
-  for (int step = 0; step < 2; ++step) {
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      t[2 * i] = _mm512_unpacklo_epi8(r[i], r[i + 8]);
-      t[2 * i + 1] = _mm512_unpackhi_epi8(r[i], r[i + 8]);
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      r[2 * i] = _mm512_unpacklo_epi8(t[i], t[i + 8]);
-      r[2 * i + 1] = _mm512_unpackhi_epi8(t[i], t[i + 8]);
-    }
-  }
-}
-
 // 64 rows, or the `rows` that there are, of 16 channels.
 template <bool kFull>
 PSAFLOW_AVX512 PSAFLOW_INLINE void lut_tile(const uint8_t* x, const int8_t* entries, int64_t rows, int64_t stride,
@@ -55,7 +39,7 @@ PSAFLOW_AVX512 PSAFLOW_INLINE void lut_tile(const uint8_t* x, const int8_t* entr
     r[i] = _mm512_inserti32x4(r[i], load16(x + at(i + 32)), 2);
     r[i] = _mm512_inserti32x4(r[i], load16(x + at(i + 48)), 3);
   }
-  transpose(r);
+  transpose16(r);
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) {
     const int8_t* t = entries + i * 256;
@@ -63,7 +47,7 @@ PSAFLOW_AVX512 PSAFLOW_INLINE void lut_tile(const uint8_t* x, const int8_t* entr
     const __m512i high = _mm512_permutex2var_epi8(_mm512_loadu_si512(t + 128), r[i], _mm512_loadu_si512(t + 192));
     r[i] = _mm512_mask_blend_epi8(_mm512_movepi8_mask(r[i]), low, high);
   }
-  transpose(r);
+  transpose16(r);
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) {
     store16(y + at(i), _mm512_castsi512_si128(r[i]));
@@ -93,22 +77,6 @@ PSAFLOW_AVX512 inline void lut_rows(const uint8_t* x, const int8_t* entries, int
 namespace avx2 {
 
 constexpr int64_t kTileRows = 32;
-
-PSAFLOW_AVX2 PSAFLOW_INLINE void transpose(__m256i r[16]) {
-  __m256i t[16];
-  for (int step = 0; step < 2; ++step) {
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      t[2 * i] = _mm256_unpacklo_epi8(r[i], r[i + 8]);
-      t[2 * i + 1] = _mm256_unpackhi_epi8(r[i], r[i + 8]);
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      r[2 * i] = _mm256_unpacklo_epi8(t[i], t[i + 8]);
-      r[2 * i + 1] = _mm256_unpackhi_epi8(t[i], t[i + 8]);
-    }
-  }
-}
 
 PSAFLOW_AVX2 PSAFLOW_INLINE __m256i pick(const int8_t* entries, __m256i index) {
   const __m128i chunk = _mm_loadu_si128(reinterpret_cast<const __m128i*>(entries));
@@ -144,9 +112,9 @@ PSAFLOW_AVX2 PSAFLOW_INLINE void lut_tile(const uint8_t* x, const int8_t* entrie
   for (int i = 0; i < 16; ++i) {
     r[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(load16(x + at(i))), load16(x + at(i + 16)), 1);
   }
-  transpose(r);
+  transpose16(r);
   for (int i = 0; i < 16; ++i) r[i] = lookup(entries + i * 256, r[i]);
-  transpose(r);
+  transpose16(r);
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) {
     store16(y + at(i), _mm256_castsi256_si128(r[i]));

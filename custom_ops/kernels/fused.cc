@@ -7,7 +7,6 @@
 
 namespace {
 
-constexpr int64_t kMostInputs = 1 << 16;  // of a product, whose accumulators then stay below 2**30
 constexpr int64_t kMostLeft = 22;         // shifts of a sum's operands, and of the sum
 constexpr int64_t kMostRight = 31;
 
@@ -51,13 +50,9 @@ void copy_table(const int8_t* table, int64_t channels, bool of_int8, int8_t* to)
 Layer::Layer(const OrtApi& api, const OrtKernelInfo* info, const char* op, std::initializer_list<const char*> names,
              const Roles& roles, bool along_lanes)
     : node(api, info, op, names), ops(tile_ops()), skip_index_(roles.skip) {
-  const Tensor weight = need(roles.weight, "weight");
-  if (weight.type != kInt8 || weight.dims.size() != 2) node.refuse("weight " + weight.text() + " must be int8 of rank 2");
+  const Tensor weight = weight_of(node, roles.weight, along_lanes ? 1 : 0);
   inputs = weight.dims[along_lanes ? 1 : 0];
   outputs = weight.dims[along_lanes ? 0 : 1];
-  if (inputs < 1 || inputs > kMostInputs || outputs < 1) {
-    node.refuse("weight " + weight.text() + " must have 1 to 65536 inputs, and outputs");
-  }
   read_requant(roles, weight, along_lanes);
   pack(weight, along_lanes);
   table_in = read_table(info, roles.table_in, "table_in", along_lanes ? -1 : inputs);
@@ -100,35 +95,15 @@ void Layer::read_sum(const OrtKernelInfo* info, const Roles& roles) {
   sum_ = {read("left", kMostLeft), read("skip_left", kMostLeft), read("right", kMostRight), view_.half_up};
 }
 
-Tensor Layer::need(int index, const char* role) const {
-  Tensor tensor;
-  if (!node.constant(static_cast<size_t>(index), &tensor)) node.refuse(std::string(role) + " must be a constant");
-  return tensor;
-}
-
-std::vector<int32_t> Layer::read_parameter(int index, const char* role) const {
-  const Tensor tensor = need(index, role);
-  if (tensor.type != kInt32 || tensor.dims.size() > 1 || (tensor.size() != 1 && tensor.size() != outputs)) {
-    node.refuse(std::string(role) + " " + tensor.text() + " must be int32, one number or one for each of " +
-                std::to_string(outputs) + " outputs");
-  }
-  const auto* values = tensor.as<int32_t>();
-  if (tensor.size() == 1) return std::vector<int32_t>(static_cast<size_t>(outputs), values[0]);
-  return std::vector<int32_t>(values, values + outputs);
-}
-
 void Layer::read_requant(const Roles& roles, const Tensor& weight, bool along_lanes) {
   RequantView& r = view_;
   r.per_lane = along_lanes;
   r.half_up = node.half_up();
-  const int64_t lo = node.integer("lo", -128), hi = node.integer("hi", 127);
-  if (lo < -128 || lo > hi || hi > 127) {
-    node.refuse("lo=" + std::to_string(lo) + ", hi=" + std::to_string(hi) + " must satisfy -128 <= lo <= hi <= 127");
-  }
-  r.lo = static_cast<int32_t>(lo);
-  r.hi = static_cast<int32_t>(hi);
-  const auto mult = read_parameter(roles.mult, "mult"), bias = read_parameter(roles.bias, "bias");
-  const auto shift = read_parameter(roles.shift, "shift");
+  const Limits limits = node.limits();
+  r.lo = static_cast<int32_t>(limits.lo);
+  r.hi = static_cast<int32_t>(limits.hi);
+  const auto mult = parameter_of(node, roles.mult, "mult", outputs), bias = parameter_of(node, roles.bias, "bias", outputs);
+  const auto shift = parameter_of(node, roles.shift, "shift", outputs);
   for (const int32_t s : shift) {
     if (s < 0 || s > 31) node.refuse("shift " + std::to_string(s) + " must be in 0..31");
   }
@@ -179,7 +154,7 @@ RequantView Layer::requant(int64_t group) const {
 Table Layer::read_table(const OrtKernelInfo* info, int index, const char* role, int64_t channels) const {
   Table table;
   if (!present(node.api, info, index)) return table;
-  const Tensor tensor = need(index, role);
+  const Tensor tensor = constant_of(node, index, role);
   const bool fits = tensor.type == kInt8 && tensor.dims.size() == 2 && tensor.dims[1] == kTable;
   if (!fits || (channels >= 0 && tensor.dims[0] != channels) || tensor.dims[0] == 0) {
     const std::string count = channels < 0 ? "channels" : std::to_string(channels);
@@ -198,9 +173,14 @@ const int8_t* Layer::skip(OrtKernelContext* context, const std::vector<int64_t>&
   return tensor.as<int8_t>();
 }
 
-void Layer::finish(int8_t* y, int64_t stride, int64_t length, int64_t channels, int8_t* skip) const {
-  if (table_out.channels) ops.lookup(y, stride, length, channels, table_out.entries.data());
+std::string Layer::weight_text() const {
+  const bool left = view_.per_lane;
+  return Tensor{kInt8, {left ? outputs : inputs, left ? inputs : outputs}, nullptr}.text();
+}
+
+void Layer::finish(int8_t* y, int64_t stride, int64_t length, int64_t channels, int8_t* skip, int64_t first) const {
+  if (table_out.channels) ops.lookup(y, stride, length, channels, table_out.of(first));
   if (skip == nullptr) return;
-  if (skip_table.channels) ops.lookup(skip, stride, length, channels, skip_table.entries.data());
+  if (skip_table.channels) ops.lookup(skip, stride, length, channels, skip_table.of(first));
   ops.add(y, stride, skip, stride, length, channels, sum_);
 }

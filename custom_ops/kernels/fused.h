@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "constants.h"
 #include "custom_op.h"
 #include "tile.h"
 
@@ -31,6 +32,8 @@ class Aligned {
 
 // A table per channel, indexed by x's byte; no channels: there is none.
 struct Table {
+  const int8_t* of(int64_t channel) const { return entries.data() + channel * kTable; }
+
   int64_t channels = 0;
   Aligned entries;
 };
@@ -54,7 +57,10 @@ class Layer {
   const int8_t* skip(OrtKernelContext* context, const std::vector<int64_t>& y) const;
 
   // What follows the product, on planes of `length` bytes: table, and sum with the skip planes, whose table comes first.
-  void finish(int8_t* y, int64_t stride, int64_t length, int64_t channels, int8_t* skip) const;
+  // The planes are those of channels first.. on.
+  void finish(int8_t* y, int64_t stride, int64_t length, int64_t channels, int8_t* skip, int64_t first = 0) const;
+
+  std::string weight_text() const;  // e.g. int8[96,10], for messages
 
   Node node;
   const TileOps& ops;
@@ -64,8 +70,6 @@ class Layer {
   bool has_skip;
 
  private:
-  Tensor need(int index, const char* role) const;
-  std::vector<int32_t> read_parameter(int index, const char* role) const;
   void read_requant(const Roles& roles, const Tensor& weight, bool along_lanes);
   void pack(const Tensor& weight, bool along_lanes);
   Table read_table(const OrtKernelInfo* info, int index, const char* role, int64_t channels) const;

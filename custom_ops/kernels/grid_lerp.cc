@@ -100,7 +100,7 @@ class GridLerp {
     if (x.type != kFloat || table.type != kFloat) refuse("x and table must be float");
     if (x.dims.empty() || table.dims.size() != 2) refuse("x must be [.., channels], table [channels, points]");
     if (table.dims[0] != x.dims.back()) refuse("table must have one row for each of x's channels");
-    if (!is_table(table)) refuse("table must have at least 2 points and at most 2**30 entries");
+    if (!is_table(table)) refuse("table must have 2 to 2**24 points, which float32 counts exactly, and at most 2**30 entries");
     auto* y = static_cast<float*>(output(api(), context, 0, x.dims));
     if (x.size() == 0) return;
     const auto made = prepared_ ? nullptr : prepare(table);  // a computed table: prepared for this call
@@ -110,7 +110,8 @@ class GridLerp {
 
  private:
   static bool is_table(const Tensor& table) {
-    return table.type == kFloat && table.dims.size() == 2 && table.dims[1] >= 2 && table.size() <= 1 << 30;
+    return table.type == kFloat && table.dims.size() == 2 && table.dims[1] >= 2 && table.dims[1] <= 1 << 24 &&
+           table.size() <= 1 << 30;
   }
   std::unique_ptr<const LerpTable> prepare(const Tensor& table) const {
     return std::make_unique<const LerpTable>(table.as<float>(), table.dims[0], table.dims[1], bound_);

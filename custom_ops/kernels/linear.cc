@@ -22,7 +22,8 @@ struct Linear {
   void compute(OrtKernelContext* context) const {
     const Tensor x = input(api(), context, 0);
     if (x.dims.empty() || x.dims.back() != layer.inputs) {
-      layer.node.refuse({&x}, "x must be [.., " + std::to_string(layer.inputs) + "], the inputs of weight");
+      layer.node.refuse({&x}, "x must be [.., " + std::to_string(layer.inputs) + "], the inputs of weight " +
+                                  layer.weight_text());
     }
     std::vector<int64_t> dims = x.dims;
     dims.back() = layer.outputs;
@@ -44,7 +45,7 @@ struct Linear {
     int8_t *in = scratch.take(k * kLanes), *out = scratch.take(n * kLanes), *other = scratch.take(n * kLanes);
     int8_t* lanes = scratch.take(ops.lanes_size(k));
     ops.load(x, k, rows, k, in, kLanes);
-    if (layer.table_in.channels) ops.lookup(in, kLanes, kLanes, k, layer.table_in.entries.data());
+    if (layer.table_in.channels) ops.lookup(in, kLanes, kLanes, k, layer.table_in.of(0));
     ops.pack_lanes(in, kLanes, k, ops.flip, lanes);
     ops.product(layer.packed.data(), lanes, true, n, k, layer.requant(), out, kLanes);
     if (skip != nullptr) ops.load(skip, n, rows, n, other, kLanes);

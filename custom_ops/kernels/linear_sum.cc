@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "constants.h"
 #include "custom_op.h"
 #include "isa.h"
 #include "ops.h"
@@ -35,24 +36,13 @@ struct LinearSum {
   static constexpr const char* kName = "LinearSum";
   static constexpr int kInputs[] = {kInt8, kInt8, kInt32};
   static constexpr int kOutput = kInt32;
-  static constexpr int64_t kMostInputs = 1 << 16;  // sums stay below 2**30
 
   LinearSum(const OrtApi& api, const OrtKernelInfo* info) : node(api, info, kName, {"x"}) {
-    Tensor matrix, added;
-    if (!node.constant(1, &matrix)) node.refuse("weight must be a constant");
-    if (!node.constant(2, &added)) node.refuse("bias must be a constant");
-    if (matrix.type != kInt8 || matrix.dims.size() != 2) node.refuse("weight " + matrix.text() + " must be int8 of rank 2");
+    const Tensor matrix = weight_of(node, 1, 0);
     depth = matrix.dims[0], columns = matrix.dims[1];
-    if (depth < 1 || depth > kMostInputs || columns < 1) {
-      node.refuse("weight " + matrix.text() + " must have 1 to 65536 inputs, and outputs");
-    }
-    if (added.type != kInt32 || added.dims.size() > 1 || (added.size() != 1 && added.size() != columns)) {
-      node.refuse("bias " + added.text() + " must be int32, one number or one for each of " + std::to_string(columns) +
-                  " outputs");
-    }
+    bias = parameter_of(node, 2, "bias", columns);
     weight.resize(static_cast<size_t>(depth * columns));
     for (int64_t n = 0; n < columns; ++n) {
-      bias.push_back(added.as<int32_t>()[added.size() == 1 ? 0 : n]);
       for (int64_t k = 0; k < depth; ++k) weight[n * depth + k] = matrix.as<int8_t>()[k * columns + n];
     }
 #if PSAFLOW_X86
@@ -65,7 +55,8 @@ struct LinearSum {
   void compute(OrtKernelContext* context) const {
     const Tensor x = input(api(), context, 0);
     if (x.dims.empty() || x.dims.back() != depth) {
-      node.refuse({&x}, "x must be [.., " + std::to_string(depth) + "], the inputs of weight");
+      node.refuse({&x}, "x must be [.., " + std::to_string(depth) + "], the inputs of weight " +
+                            Tensor{kInt8, {depth, columns}, nullptr}.text());
     }
     std::vector<int64_t> dims = x.dims;
     dims.back() = columns;

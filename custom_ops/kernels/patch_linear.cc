@@ -18,13 +18,12 @@ struct PatchLinear {
 
   PatchLinear(const OrtApi& api, const OrtKernelInfo* info)
       : layer(api, info, kName, {"x"}, kRoles, false), patch(layer.node.integer("patch", 4)) {
-    Tensor colours;
-    if (!layer.node.constant(1, &colours)) layer.node.refuse("table must be a constant");
+    const Tensor colours = constant_of(layer.node, 1, "table");
     if (colours.type != kInt8 || colours.dims.size() != 2 || colours.dims[1] != kTable || colours.dims[0] < 1) {
       layer.node.refuse("table " + colours.text() + " must be int8[colours,256]");
     }
     features = colours.dims[0];
-    if (patch < 1 || layer.inputs != patch * patch * features) {
+    if (patch < 1 || patch > layer.inputs || layer.inputs != patch * patch * features) {
       layer.node.refuse("patch=" + std::to_string(patch) + " of " + std::to_string(features) +
                         " colours does not give the " + std::to_string(layer.inputs) + " inputs of weight");
     }
@@ -40,7 +39,8 @@ struct PatchLinear {
     const Tensor x = input(api(), context, 0);
     if (x.dims.size() != 4 || x.dims[3] != features || x.dims[1] % patch || x.dims[2] % patch) {
       layer.node.refuse({&x}, "x must be [N, H, W, " + std::to_string(features) + "] with H and W multiples of " +
-                                  std::to_string(patch));
+                                  std::to_string(patch) + ", for table " +
+                                  Tensor{kInt8, {features, kTable}, nullptr}.text() + " and weight " + layer.weight_text());
     }
     const int64_t wide = x.dims[2] / patch, tokens = x.dims[1] / patch * wide;
     auto* y = static_cast<int8_t*>(output(api(), context, 0, {x.dims[0], tokens, layer.outputs}));

@@ -73,11 +73,6 @@ struct Along {
   }
 };
 
-struct Limits {
-  int64_t lo, hi;
-  bool half_up;
-};
-
 struct Parameters {
   Tensor mult, bias, shift;
 
@@ -97,12 +92,12 @@ struct Parameters {
 
   // Of position i along the axis, for any x of type X: exact in 64 bits.
   template <typename X>
-  Step<int64_t> step(int64_t i, const Limits& limits) const {
+  Step<int64_t> step(int64_t i, const Limits& limits, bool half_up) const {
     const auto at = [i](const Tensor& tensor) -> int64_t { return tensor.as<int32_t>()[tensor.size() == 1 ? 0 : i]; };
     const int64_t m = at(mult), b = at(bias), s = at(shift);
     const int64_t half = s ? int64_t{1} << (s - 1) : 0;
     Step<int64_t> p{0, 0, m, b, half, 0, s};
-    if (s && !limits.half_up) p.round = half - 1, p.odd = 1;
+    if (s && !half_up) p.round = half - 1, p.odd = 1;
     if (m == 0) return p;
     // where the quotient reaches lo and hi, rounded away from the range between
     const auto below = [](int64_t a, int64_t d) { return a / d - (a % d != 0 && (a < 0) != (d < 0)); };
@@ -126,11 +121,12 @@ bool fits_32_bits(const Step<int64_t>& p) {
 // The parameters for x of type X, each repeated `repeat` times, all of it as often as makes a long loop.
 template <typename X>
 struct Plan {
-  Plan(const Parameters& parameters, int64_t repeat, const Limits& limits) : count(parameters.count() * repeat) {
+  Plan(const Parameters& parameters, int64_t repeat, const Limits& limits, bool half_up)
+      : count(parameters.count() * repeat) {
     const int64_t times = count > 1 ? (kLeastPeriod + count - 1) / count : 1;
     period = count * times;
     std::vector<Step<int64_t>> steps;
-    for (int64_t i = 0; i < count; ++i) steps.push_back(parameters.step<X>(i / repeat, limits));
+    for (int64_t i = 0; i < count; ++i) steps.push_back(parameters.step<X>(i / repeat, limits, half_up));
     bool fit = true;
     for (const auto& step : steps) fit = fit && fits_32_bits(step);
     const auto size = static_cast<size_t>(period);
@@ -158,20 +154,19 @@ class Requant {
   static constexpr int kInputs[] = {kAnyType, kInt32, kInt32, kInt32}, kOutput = kInt8;
 
   Requant(const OrtApi& api, const OrtKernelInfo* info)
-      : node_(api, info, kName, {"x", "mult", "bias", "shift"}), isa_(chosen_isa()), axis_(node_.integer("axis", -1)) {
-    limits_ = {node_.integer("lo", -128), node_.integer("hi", 127), node_.half_up()};
-    if (limits_.lo < -128 || limits_.lo > limits_.hi || limits_.hi > 127) {
-      node_.refuse("lo=" + std::to_string(limits_.lo) + ", hi=" + std::to_string(limits_.hi) +
-                   " must satisfy -128 <= lo <= hi <= 127");
-    }
+      : node_(api, info, kName, {"x", "mult", "bias", "shift"}),
+        isa_(chosen_isa()),
+        axis_(node_.integer("axis", -1)),
+        limits_(node_.limits()),
+        half_up_(node_.half_up()) {
     if (axis_ < -4 || axis_ > -1) {
       node_.refuse("axis=" + std::to_string(axis_) + " must be -1, -2, -3 or -4 (from the end)");
     }
     Parameters p;
     if (node_.constant(1, &p.mult) && node_.constant(2, &p.bias) && node_.constant(3, &p.shift) && p.valid() &&
         same_sizes(p)) {  // what is not is refused with x's shape, by compute
-      for_int8_ = std::make_unique<Plan<int8_t>>(p, 1, limits_);
-      for_int32_ = std::make_unique<Plan<int32_t>>(p, 1, limits_);
+      for_int8_ = std::make_unique<Plan<int8_t>>(p, 1, limits_, half_up_);
+      for_int32_ = std::make_unique<Plan<int32_t>>(p, 1, limits_, half_up_);
     }
   }
 
@@ -223,7 +218,7 @@ class Requant {
     const int64_t repeat = inner < kShortRun ? inner : 1;  // short runs of the same parameters become positions
     std::unique_ptr<Plan<X>> made;
     if (prepared == nullptr || repeat > 1) {
-      made = std::make_unique<Plan<X>>(p, repeat, limits_);
+      made = std::make_unique<Plan<X>>(p, repeat, limits_, half_up_);
       prepared = made.get();
     }
     if (prepared->narrow) {
@@ -268,6 +263,7 @@ class Requant {
   Isa isa_;
   int64_t axis_;
   Limits limits_;
+  bool half_up_;
   std::unique_ptr<const Plan<int8_t>> for_int8_;  // where the parameters are constants
   std::unique_ptr<const Plan<int32_t>> for_int32_;
 };

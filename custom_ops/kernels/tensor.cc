@@ -138,3 +138,11 @@ bool Node::half_up() const {
   }
   return rounding == "HALF_UP";
 }
+
+Limits Node::limits() const {
+  const Limits found{integer("lo", -128), integer("hi", 127)};
+  if (found.lo < -128 || found.lo > found.hi || found.hi > 127) {
+    refuse("lo=" + std::to_string(found.lo) + ", hi=" + std::to_string(found.hi) + " must satisfy -128 <= lo <= hi <= 127");
+  }
+  return found;
+}

@@ -54,6 +54,11 @@ Tensor input(const OrtApi& api, const OrtKernelContext* context, size_t index);
 
 void* output(const OrtApi& api, OrtKernelContext* context, size_t index, const std::vector<int64_t>& dims);
 
+// What a result is clipped to.
+struct Limits {
+  int64_t lo, hi;
+};
+
 // A node as a kernel sees it when a session is made: its attributes, its inputs as far as they are constant, and
 // how to refuse it. `info` is valid in the kernel's constructor only; the rest for the kernel's life.
 class Node {
@@ -72,6 +77,9 @@ class Node {
 
   // true for HALF_UP, false for HALF_EVEN; refuses another `rounding`
   bool half_up() const;
+
+  // The attributes lo and hi; refuses what is no range of int8.
+  Limits limits() const;
 
   const OrtApi& api;
 

@@ -2,6 +2,7 @@
 
 #include "tile.h"
 #include "tile_plain.h"
+#include "transpose.h"
 
 #if PSAFLOW_X86
 #include <immintrin.h>
@@ -10,18 +11,6 @@ namespace {
 
 PSAFLOW_AVX2 PSAFLOW_INLINE __m128i read16(const int8_t* from) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-}
-
-// A 16 x 16 matrix of bytes, transposed by four perfect shuffles of its rows.
-PSAFLOW_AVX2 PSAFLOW_INLINE void transpose16(__m128i (&rows)[16]) {
-  for (int step = 0; step < 4; ++step) {
-    __m128i next[16];
-    for (int i = 0; i < 8; ++i) {
-      next[2 * i] = _mm_unpacklo_epi8(rows[i], rows[i + 8]);
-      next[2 * i + 1] = _mm_unpackhi_epi8(rows[i], rows[i + 8]);
-    }
-    for (int i = 0; i < 16; ++i) rows[i] = next[i];
-  }
 }
 
 PSAFLOW_AVX2 void load(const int8_t* x, int64_t stride, int64_t rows, int64_t channels, int8_t* planes,

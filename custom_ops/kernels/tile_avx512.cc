@@ -3,6 +3,7 @@
 
 #include "tile.h"
 #include "tile_plain.h"
+#include "transpose.h"
 
 #if PSAFLOW_X86
 #include <immintrin.h>
@@ -18,21 +19,6 @@ constexpr uint8_t kSlots[kLanes] = {
 };
 
 PSAFLOW_VNNI PSAFLOW_INLINE __m512i read64(const void* from) { return _mm512_loadu_si512(from); }
-
-// In each 128-bit lane a 16 x 16 matrix of bytes, transposed by four perfect shuffles of its rows.
-PSAFLOW_VNNI PSAFLOW_INLINE void transpose16(__m512i (&rows)[16]) {
-#pragma GCC unroll 4
-  for (int step = 0; step < 4; ++step) {
-    __m512i next[16];
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      next[2 * i] = _mm512_unpacklo_epi8(rows[i], rows[i + 8]);
-      next[2 * i + 1] = _mm512_unpackhi_epi8(rows[i], rows[i + 8]);
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; ++i) rows[i] = next[i];
-  }
-}
 
 PSAFLOW_VNNI void load(const int8_t* x, int64_t stride, int64_t rows, int64_t channels, int8_t* planes,
                        int64_t plane_stride) {

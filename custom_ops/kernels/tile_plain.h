@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "isa.h"
+#include "rounding.h"
 #include "tile.h"
 
 PSAFLOW_INLINE void load_plain(const int8_t* x, int64_t stride, int64_t rows, int64_t channels, int8_t* planes,
@@ -30,13 +31,6 @@ PSAFLOW_INLINE void lookup_plain(int8_t* planes, int64_t stride, int64_t length,
     int8_t* plane = planes + c * stride;
     for (int64_t i = 0; i < length; ++i) plane[i] = table[static_cast<uint8_t>(plane[i])];
   }
-}
-
-// round(value / 2**shift); >> of a negative number is arithmetic in every compiler in use
-PSAFLOW_INLINE int64_t shift_right(int64_t value, int shift, bool half_up) {
-  if (shift == 0) return value;
-  const int64_t half = int64_t{1} << (shift - 1);
-  return half_up ? (value + half) >> shift : (value + half - 1 + ((value >> shift) & 1)) >> shift;
 }
 
 // What follows computes 64 bytes in memory of its own, as a result that may overlap the operands is not vectorized.

@@ -6,7 +6,7 @@
 #include "custom_op.h"
 #include "ops.h"
 #include "parallel.h"
-#include "tile_plain.h"
+#include "rounding.h"
 
 namespace {
 
@@ -18,13 +18,9 @@ struct TokenMean {
   TokenMean(const OrtApi& api, const OrtKernelInfo* info)
       : node(api, info, kName, {"x"}),
         shift(node.integer("shift", 0)),
-        lo(node.integer("lo", -128)),
-        hi(node.integer("hi", 127)),
+        limits(node.limits()),
         half_up(node.half_up()) {
     if (shift < 0 || shift > 31) node.refuse("shift=" + std::to_string(shift) + " must be in 0..31");
-    if (lo < -128 || lo > hi || hi > 127) {
-      node.refuse("lo=" + std::to_string(lo) + ", hi=" + std::to_string(hi) + " must satisfy -128 <= lo <= hi <= 127");
-    }
   }
 
   const OrtApi& api() const { return node.api; }
@@ -41,13 +37,13 @@ struct TokenMean {
         add_up(codes + n * tokens * channels, tokens, channels, sums.data());
         for (int64_t c = 0; c < channels; ++c) {
           const int64_t mean = shift_right(sums[c], static_cast<int>(shift), half_up);
-          y[n * channels + c] = static_cast<int8_t>(std::clamp(mean, lo, hi));
+          y[n * channels + c] = static_cast<int8_t>(std::clamp(mean, limits.lo, limits.hi));
         }
       }
     });
   }
 
-  // sums [channels] of x [tokens, channels]; tokens by the hundred fit int16
+  // sums [channels] of x [tokens, channels], in 32 bits that wrap as onnxruntime's do; tokens by the hundred fit int16
   static void add_up(const int8_t* x, int64_t tokens, int64_t channels, int32_t* sums) {
     constexpr int64_t kBlock = 64, kMost = 128;
     for (int64_t first = 0; first < channels; first += kBlock) {
@@ -59,13 +55,17 @@ struct TokenMean {
           const int8_t* row = x + t * channels + first;
           for (int64_t c = 0; c < count; ++c) part[c] = static_cast<int16_t>(part[c] + row[c]);
         }
-        for (int64_t c = 0; c < count; ++c) sums[first + c] += part[c];
+        for (int64_t c = 0; c < count; ++c) {
+          const auto sum = static_cast<uint32_t>(sums[first + c]) + static_cast<uint32_t>(part[c]);
+          sums[first + c] = static_cast<int32_t>(sum);
+        }
       }
     }
   }
 
   Node node;
-  int64_t shift, lo, hi;
+  int64_t shift;
+  Limits limits;
   bool half_up;
 };
 

@@ -20,6 +20,7 @@ from .kernel_cases import ISAS
 
 SIZES = (1, 2, 3, 4, 5, 7, 16, 17, 31, 48, 64, 65, 96, 130)
 LEADING = ((), (0,), (1,), (3,), (64,), (65,), (2, 64), (3, 43), (2, 0))
+MORE_SHAPES = 7  # of the activations, beside a case's first: over a thousand in all of the fused layers' tests
 REGIMES = ("shift", "scaled", "wide")  # how large the products with mult are: int32 holds them in the first two
 ACTIVATIONS = ("x", "skip")  # inputs of the graph; all others are constants
 
@@ -31,6 +32,11 @@ class LayerCase:
     op: type[Op]
     operands: dict[str, np.ndarray]
     attributes: dict[str, Any] = field(default_factory=dict)
+    more: list[dict[str, np.ndarray]] = field(default_factory=list)  # activations of other shapes, of the same ranks
+
+    def all_shapes(self) -> list[LayerCase]:
+        """The same node on its own activations, then on those in `more`."""
+        return [LayerCase(self.op, self.operands | activations, self.attributes) for activations in ({}, *self.more)]
 
     def model(self, inputs: tuple[str, ...] = ACTIVATIONS) -> ModelProto:
         """The tensors in `inputs`, of free shape, are the graph's inputs; the rest are constants."""
@@ -75,6 +81,12 @@ def requant_operands(rng: np.random.Generator, outputs: int, regime: str) -> dic
     return {"mult": some(-(2**31), 2**31), "bias": some(-(2**31), 2**31), "shift": some(20, 32)}
 
 
+def other_lead(rng: np.random.Generator, lead: tuple[int, ...]) -> tuple[int, ...]:
+    """Leading dimensions of as many axes, some empty, at most a few hundred rows."""
+    sizes = [int(rng.choice([0, 1, 2, 3, 15, 16, 63, 64, 65, 129])) if i == 0 else int(rng.integers(1, 5)) for i in range(len(lead))]
+    return tuple(sizes)
+
+
 def layer_cases(op: type[Op], seed: int, count: int, *, along_tokens: bool) -> list[LayerCase]:
     """Random shapes, optional inputs, roundings and clips; every regime in turn."""
     rng = np.random.default_rng(seed)
@@ -92,8 +104,29 @@ def layer_cases(op: type[Op], seed: int, count: int, *, along_tokens: bool) -> l
         lo, hi = sorted(int(v) for v in rng.integers(-128, 128, 2)) if rng.random() < 0.3 else (-128, 127)
         left = int(rng.integers(0, 23 if rng.random() < 0.3 else 4))
         sums = {"left": left, "skip_left": int(rng.integers(0, left + 1)), "right": min(int(rng.integers(0, left + 9)), 31)}
-        cases.append(LayerCase(op, operands, {"rounding": ROUNDINGS[number // 3 % 2], "lo": lo, "hi": hi} | sums))
+        more = []
+        for _ in range(MORE_SHAPES):
+            other = other_lead(rng, lead)
+            if along_tokens and not any("table" in role for role in operands):
+                c = int(rng.choice(SIZES))
+            more.append({"x": int8(rng, *other, k, c) if along_tokens else int8(rng, *other, k)})
+            if "skip" in operands:
+                more[-1]["skip"] = int8(rng, *other, m, c) if along_tokens else int8(rng, *other, m)
+        cases.append(LayerCase(op, operands, {"rounding": ROUNDINGS[number // 3 % 2], "lo": lo, "hi": hi} | sums, more))
     return cases
+
+
+def identity_operands(rng: np.random.Generator, channels: int) -> dict[str, np.ndarray]:
+    """Parameters of a layer that gives what it takes, and a table at each place: results are those of the tables alone."""
+    one, zero = np.ones(1, np.int32), np.zeros(1, np.int32)
+    tables = {role: int8(rng, channels, 256) for role in ("table_in", "table_out", "skip_table")}
+    return {"weight": np.eye(channels, dtype=np.int8), "mult": one, "bias": zero, "shift": zero} | tables
+
+
+def every_code_in(rows: int, channels: int) -> np.ndarray:
+    """int8 [rows, channels], `rows` a multiple of 256: every channel holds every code, each in an order of its own."""
+    codes = np.arange(-128, 128).astype(np.int8)
+    return np.stack([np.roll(np.tile(codes, rows // 256), 7 * c) for c in range(channels)], 1)
 
 
 def available() -> list[str]:
@@ -104,21 +137,23 @@ def available() -> list[str]:
         return []
 
 
-def assert_every_way_agrees(case: LayerCase, monkeypatch, *, threads: tuple[int, ...] = (1, 2), body: bool = True) -> None:
-    """Body, and kernel with every instruction set and thread count, give the reference's bits, type and shape."""
-    expected, model, feed = case.expected(), case.model(), case.feed()
+def assert_every_way_agrees(case: LayerCase, monkeypatch, *, threads: tuple[int, ...] = (1, 2)) -> None:
+    """Body, and kernel with every instruction set and thread count, give the reference's bits, type and shape, on all shapes."""
+    model = case.model()
     monkeypatch.delenv("PSAFLOW_ISA", raising=False)
-    results = {"body": session(model, kernels=False, threads=1).run(None, feed)[0]} if body else {}
+    ways = {"body": session(model, kernels=False, threads=1)}
     for name in available():
         monkeypatch.setenv("PSAFLOW_ISA", name)
         for count in threads:
-            opened = session(model, kernels=True, threads=count)
+            ways[f"{name}, {count} threads"] = opened = session(model, kernels=True, threads=count)
             assert kernels_of(opened) == {f"psaflow.{case.op.__name__}": 1}
-            results[f"{name}, {count} threads"] = opened.run(None, feed)[0]
-    for way, got in results.items():
-        assert (got.dtype, got.shape) == (expected.dtype, expected.shape), way
-        wrong = np.flatnonzero(got.ravel() != expected.ravel())
-        assert not wrong.size, f"{way}: {wrong.size} of {got.size} differ, first at {wrong[0]}; {case}"
+    for shaped in case.all_shapes():
+        expected, feed = shaped.expected(), shaped.feed()
+        for way, opened in ways.items():
+            (got,) = opened.run(None, feed)
+            assert (got.dtype, got.shape) == (expected.dtype, expected.shape), way
+            wrong = np.flatnonzero(got.ravel() != expected.ravel())
+            assert not wrong.size, f"{way}: {wrong.size} of {got.size} differ, first at {wrong[0]}; {shaped}"
 
 
 def refusal_at(case: LayerCase, stage: str, **changes: np.ndarray) -> str:

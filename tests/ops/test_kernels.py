@@ -1,8 +1,10 @@
 """The kernel library: built once, named by the hash of its sources, never half written; its choice of instructions."""
 
+import ctypes
 import os
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -44,6 +46,15 @@ def test_it_is_built_once(own_cache, tmp_path, monkeypatch):
     library.cache_clear()
     assert (library(), path.stat().st_mtime_ns) == (path, built)
     assert list(own_cache.iterdir()) == [path]
+
+
+def test_two_that_build_at_once_leave_one_whole_library(own_cache, tmp_path, monkeypatch):
+    copied_sources(tmp_path, monkeypatch)
+    target = own_cache / "kernels-same.so"
+    with ThreadPoolExecutor(2) as builders:
+        list(builders.map(lambda _: kernels._build("g++", target), range(2)))
+    assert list(own_cache.iterdir()) == [target]
+    assert ctypes.CDLL(str(target)).psaflow_isa is not None
 
 
 @pytest.mark.skipif(shutil.which("nm") is None, reason="no nm")

@@ -1,9 +1,6 @@
 """Every compiled kernel, with every instruction set, equals the numpy reference and the function body on every element."""
 
-import os
-
 import numpy as np
-import onnxruntime
 import pytest
 from onnx import parser
 
@@ -17,24 +14,6 @@ from custom_ops.runtime import kernels_of, session
 from .kernel_cases import CASES, ISAS, Case, floats, large_case
 
 SUM = sum(cases * shapes for _, cases, shapes in CASES.values())
-
-
-@pytest.fixture(autouse=True, scope="module")
-def every_buffer_its_own():
-    """Under sanitizers: tensors that the system allocates, so that an access beside one is seen."""
-    if os.environ.get("PSAFLOW_SANITIZE") != "1":
-        yield
-        return
-
-    def options():
-        made = plain()
-        made.enable_cpu_mem_arena = made.enable_mem_pattern = False
-        return made
-
-    plain = onnxruntime.SessionOptions
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(onnxruntime, "SessionOptions", options)
-        yield
 
 
 @pytest.fixture(params=ISAS)

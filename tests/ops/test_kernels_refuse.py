@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from custom_ops.kernels import KernelError, library
@@ -56,7 +57,7 @@ REFUSED = [  # op, inputs, attributes, message
     ("Requant", (i8(2, 4), i32(), i32(), i32(value=-1)), {}, "shift must be in 0..31"),
     ("Requant", (f32(2, 4), i32(), i32(), i32()), {}, "x 'in0' float[2,4], mult 'in1' int32[], bias 'in2' int32[] and shift 'in3' int32[]: x must be int8 or int32"),
     ("GridLerp", (f32(2, 4), f32(5, 8)), {}, "x 'in0' float[2,4] and table 'in1' float[5,8]: table must have one row for each of x's channels"),
-    ("GridLerp", (f32(2, 4), f32(4, 1)), {}, "x 'in0' float[2,4] and table 'in1' float[4,1]: table must have at least 2 points"),
+    ("GridLerp", (f32(2, 4), f32(4, 1)), {}, "x 'in0' float[2,4] and table 'in1' float[4,1]: table must have 2 to 2**24 points"),
     ("GridLerp", (f32(), f32(4, 8)), {}, "x 'in0' float[] and table 'in1' float[4,8]: x must be [.., channels]"),
     ("LerpPSA", (f32(2, 4), *PSA_PARAMETERS), {}, SHAPES.format("float[2,4]", *["float[3,2]"] * 3, *["float[3]"] * 2) + "x's last dimension must be the parameters' channels"),
     ("LerpPSA", (f32(2, 3), f32(3, 2), f32(3, 4), *PSA_PARAMETERS[2:]), {}, "q_w, q_b and v must have the same features"),
@@ -118,6 +119,26 @@ def test_quant_takes_every_type_of_bitwidth_that_its_body_takes(kind):
     model = one_node("Quant", arrays, 1, QUANT_DOMAINS[0], signed=0)
     by_kernel, by_body = (session(model, kernels=kernels).run(None, {"in0": arrays[0]})[0] for kernels in (True, False))
     np.testing.assert_array_equal(by_kernel, by_body)
+
+
+W, PARAMETERS = i8(6, 4), (i32(1, value=1),) * 3
+FUSED = {"Linear": (W, *PARAMETERS), "TokenLinear": (W, *PARAMETERS), "PatchLinear": (i8(3, 256), i8(48, 4), *PARAMETERS), "LinearSum": (W, i32(1)), "TokenMean": ()}
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32, np.int16])
+@pytest.mark.parametrize("op", FUSED)
+def test_a_fused_layer_of_what_are_no_codes(op, kind):
+    """Refused when the session is made, where no shape is known yet, by op and node."""
+    model = one_node(op, (np.zeros((2, 3, 6), kind), *FUSED[op]), 1, bodies=False)
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT32 if op == "LinearSum" else TensorProto.INT8
+    with pytest.raises(ModelError, match=rf"of input parameter \(in0\) of operator \({op}\) in node \(node\) is invalid"):
+        session(model, kernels=True)
+
+
+def test_a_table_of_more_points_than_float32_counts():
+    model = one_node("GridLerp", (f32(2, 1), f32(1, 2**24 + 1)), 1, bodies=False)
+    with pytest.raises(InvalidArgument, match=r"table must have 2 to 2\*\*24 points"):
+        session(model, kernels=True).run(None, {"in0": f32(2, 1)})
 
 
 @pytest.mark.parametrize("op", CASES)

@@ -9,12 +9,12 @@ from onnx import TensorProto, helper
 from custom_ops import ChannelLUT, Linear, OpError, Requant, check_node
 from custom_ops.hw import ResidualAdd
 from custom_ops.kernels import KernelError, library
-from custom_ops.layer import combinations
+from custom_ops.layer import OPTIONAL, combinations
 from custom_ops.linear import linear
 from custom_ops.rounding import ROUNDINGS
 
 from .faces import assert_faces_agree, inferred, int8, int32
-from .layer_cases import LayerCase, assert_every_way_agrees, layer_cases, refusal_at
+from .layer_cases import LayerCase, assert_every_way_agrees, every_code_in, identity_operands, layer_cases, refusal_at
 
 
 def small(**changes) -> LayerCase:
@@ -56,6 +56,24 @@ def test_ties_round_as_named_for_every_shift(rounding, monkeypatch):
         assert_every_way_agrees(LayerCase(Linear, operands, {"rounding": rounding}), monkeypatch, threads=(1,))
 
 
+@pytest.mark.parametrize("channels", [1, 16, 33])
+def test_every_code_of_every_table(channels, monkeypatch):
+    operands = identity_operands(np.random.default_rng(channels), channels) | {"x": every_code_in(256, channels), "skip": every_code_in(256, channels)[::-1].copy()}
+    for given in combinations():
+        kept = {role: array for role, array in operands.items() if role not in OPTIONAL or role in given}
+        assert_every_way_agrees(LayerCase(Linear, kept), monkeypatch, threads=(1,))
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize(("left", "skip_left", "right"), [(0, 0, 0), (0, 0, 1), (1, 0, 2), (0, 3, 4), (7, 6, 8), (6, 7, 14), (7, 7, 15), (8, 0, 9), (22, 21, 23), (0, 22, 31)])
+def test_every_sum_of_two_codes(left, skip_left, right, rounding, monkeypatch):
+    """All 65,536 pairs, with sums that 16 bits hold, barely hold, and do not."""
+    own, skip = (pair.ravel()[:, None] for pair in np.meshgrid(*[np.arange(-128, 128).astype(np.int8)] * 2))
+    operands = {role: array for role, array in identity_operands(np.random.default_rng(0), 1).items() if "table" not in role}
+    case = LayerCase(Linear, operands | {"x": own, "skip": skip}, {"rounding": rounding, "left": left, "skip_left": skip_left, "right": right})
+    assert_every_way_agrees(case, monkeypatch, threads=(1,))
+
+
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 def test_accumulators_at_their_limits(rounding, monkeypatch):
     """65,536 inputs of -128 by -128 make 2**30; the bias brings it to int32's end, where one step more needs int64."""
@@ -94,7 +112,7 @@ def test_bad_nodes_are_refused_in_one_line():
 
 
 REFUSED = [  # stage, operands that change, message
-    ("run", {"x": np.zeros((2, 5), np.int8)}, "Linear 'node' of x 'x' int8[2,5]: x must be [.., 6], the inputs of weight"),
+    ("run", {"x": np.zeros((2, 5), np.int8)}, "Linear 'node' of x 'x' int8[2,5]: x must be [.., 6], the inputs of weight int8[6,4]"),
     ("run", {"x": np.zeros((), np.int8)}, "Linear 'node' of x 'x' int8[]: x must be [.., 6]"),
     ("run", {"skip": np.zeros((2, 4), np.int8)}, "Linear 'node': skip int8[2,4] must be int8[3,4]"),
     ("session", {"weight": np.zeros((6, 4, 1), np.int8)}, "Linear 'node': weight int8[6,4,1] must be int8 of rank 2"),

@@ -8,13 +8,14 @@ from custom_ops import LinearSum
 from custom_ops.kernels import KernelError, library
 
 from .faces import assert_faces_agree, inferred, int8, int32
-from .layer_cases import LayerCase, assert_every_way_agrees, refusal_at
+from .layer_cases import MORE_SHAPES, LayerCase, assert_every_way_agrees, other_lead, refusal_at
 
 
 def case(lead: tuple[int, ...], inputs: int, outputs: int, seed: int = 0) -> LayerCase:
     rng = np.random.default_rng(seed)
     bias = int32(rng, -(2**30), 2**30, *((outputs,) if seed % 2 else (1,)))
-    return LayerCase(LinearSum, {"x": int8(rng, *lead, inputs), "weight": int8(rng, inputs, outputs), "bias": bias})
+    operands = {"x": int8(rng, *lead, inputs), "weight": int8(rng, inputs, outputs), "bias": bias}
+    return LayerCase(LinearSum, operands, {}, [{"x": int8(rng, *other_lead(rng, lead), inputs)} for _ in range(MORE_SHAPES)])
 
 
 @pytest.mark.parametrize("lead", [(), (0,), (1,), (65,), (2, 3)])
@@ -45,7 +46,7 @@ def test_qonnx_and_shape_inference_know_it():
 
 
 REFUSED = [  # stage, operands that change, message
-    ("run", {"x": np.zeros((2, 5), np.int8)}, "LinearSum 'node' of x 'x' int8[2,5]: x must be [.., 6], the inputs of weight"),
+    ("run", {"x": np.zeros((2, 5), np.int8)}, "LinearSum 'node' of x 'x' int8[2,5]: x must be [.., 6], the inputs of weight int8[6,4]"),
     ("session", {"weight": np.zeros(6, np.int8)}, "LinearSum 'node': weight int8[6] must be int8 of rank 2"),
     ("session", {"bias": np.zeros(5, np.int32)}, "LinearSum 'node': bias int32[5] must be int32, one number or one for each of 4 outputs"),
 ]

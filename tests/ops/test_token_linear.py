@@ -11,7 +11,7 @@ from custom_ops.rounding import ROUNDINGS
 from custom_ops.token_linear import token_linear
 
 from .faces import assert_faces_agree, inferred, int8, int32
-from .layer_cases import LayerCase, assert_every_way_agrees, layer_cases, refusal_at
+from .layer_cases import LayerCase, assert_every_way_agrees, every_code_in, identity_operands, layer_cases, refusal_at, requant_operands
 
 
 def small() -> LayerCase:
@@ -51,6 +51,24 @@ def test_ties_round_as_named_for_every_shift(rounding, monkeypatch):
             assert_every_way_agrees(LayerCase(TokenLinear, operands, {"rounding": rounding}), monkeypatch, threads=(1,))
 
 
+@pytest.mark.parametrize("tokens", [1, 16, 33])
+def test_every_code_of_every_table(tokens, monkeypatch):
+    """Every channel, and so every row of every table, goes through all codes."""
+    operands = identity_operands(np.random.default_rng(tokens), tokens)
+    tables = {role: int8(np.random.default_rng(len(role)), 300, 256) for role in operands if "table" in role}
+    x = np.resize(every_code_in(256, 300), (256 * 3, tokens, 300))
+    assert all(len(np.unique(x[:, :, c])) == 256 for c in range(300))
+    assert_every_way_agrees(LayerCase(TokenLinear, operands | tables | {"x": x, "skip": x[::-1].copy()}), monkeypatch, threads=(1,))
+
+
+@pytest.mark.parametrize("channels", [1024, 1025, 2100])
+def test_more_channels_than_a_tile_holds(channels, monkeypatch):
+    rng = np.random.default_rng(channels)
+    operands = {"x": int8(rng, 2, 5, channels), "weight": int8(rng, 70, 5), **requant_operands(rng, 70, "scaled"), "skip": int8(rng, 2, 70, channels)}
+    operands |= {role: int8(rng, channels, 256) for role in ("table_in", "table_out", "skip_table")}
+    assert_every_way_agrees(LayerCase(TokenLinear, operands, {"right": 1}), monkeypatch, threads=(1,))
+
+
 def test_a_batch_that_several_threads_share(monkeypatch):
     rng = np.random.default_rng(9)
     operands = {"x": int8(rng, 40, 64, 96), "weight": int8(rng, 64, 64), "mult": np.ones(1, np.int32), "bias": int32(rng, -999, 999, 64),
@@ -67,10 +85,11 @@ def test_qonnx_and_shape_inference_know_it():
 
 
 REFUSED = [  # stage, operands that change, message
-    ("run", {"x": np.zeros((2, 5, 5), np.int8)}, "TokenLinear 'node' of x 'x' int8[2,5,5]: x must be [.., 6, channels], the inputs of weight"),
+    ("run", {"x": np.zeros((2, 5, 5), np.int8)}, "TokenLinear 'node' of x 'x' int8[2,5,5]: x must be [.., 6, channels], the inputs of weight int8[4,6]"),
     ("run", {"x": np.zeros(6, np.int8)}, "TokenLinear 'node' of x 'x' int8[6]: x must be [.., 6, channels]"),
     ("run", {"skip": np.zeros((2, 6, 5), np.int8)}, "TokenLinear 'node': skip int8[2,6,5] must be int8[2,4,5]"),
-    ("run", {"table_in": np.zeros((4, 256), np.int8)}, "TokenLinear 'node' of x 'x' int8[2,6,5]: a table has 4 channels, x 5"),
+    ("run", {"table_in": np.zeros((4, 256), np.int8)}, "TokenLinear 'node' of x 'x' int8[2,6,5]: table_in int8[4,256] must have one row for each of x's channels"),
+    ("run", {"skip_table": np.zeros((1, 256), np.int8), "skip": np.zeros((2, 4, 5), np.int8)}, "skip_table int8[1,256] must have one row for each"),
     ("session", {"shift": np.zeros(6, np.int32)}, "TokenLinear 'node': shift int32[6] must be int32, one number or one for each of 4 outputs"),
     ("session", {"table_out": np.zeros((5, 3), np.int8)}, "TokenLinear 'node': table_out int8[5,3] must be int8[channels,256]"),
 ]

@@ -12,7 +12,7 @@ from custom_ops.kernels import KernelError, library
 from custom_ops.rounding import ROUNDINGS
 
 from .faces import assert_faces_agree, inferred, int8
-from .layer_cases import LayerCase, assert_every_way_agrees, refusal_at
+from .layer_cases import MORE_SHAPES, LayerCase, assert_every_way_agrees, refusal_at
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)
@@ -56,9 +56,23 @@ def test_what_does_not_fit_is_refused():
 def test_without_the_token_axis_every_way_gives_the_same_integers(images, tokens, channels, shift, rounding, monkeypatch):
     x = int8(np.random.default_rng(tokens), images, tokens, channels)
     x[:1], x[1:2] = -128, 127
-    assert_every_way_agrees(LayerCase(TokenMeanSoftware, {"x": x}, {"shift": shift, "rounding": rounding, "lo": -100}), monkeypatch)
+    rng = np.random.default_rng(tokens)
+    more = [{"x": int8(rng, int(rng.integers(0, 5)), int(rng.integers(0, 200)), int(rng.integers(1, 140)))} for _ in range(MORE_SHAPES)]
+    assert_every_way_agrees(LayerCase(TokenMeanSoftware, {"x": x}, {"shift": shift, "rounding": rounding, "lo": -100}, more), monkeypatch)
     expected = token_mean(x, shift=shift, rounding=rounding, lo=-100)[:, 0]
     assert (TokenMeanSoftware.reference(x, shift=shift, rounding=rounding, lo=-100) == expected).all()
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_a_mean_at_every_shift_on_ties_and_beside_them(rounding, monkeypatch):
+    """Channel c sums to c - 300, and in the second image to its double."""
+    totals = np.arange(-300, 301)
+    one = np.stack([totals // 3, totals - totals // 3 * 2 - 1, totals // 3 + 1])
+    assert (one.sum(0) == totals).all()
+    assert np.abs(one).max() < 128
+    x = np.stack([np.concatenate([one, np.zeros_like(one)]), np.concatenate([one, one])]).astype(np.int8)
+    for shift in range(32):
+        assert_every_way_agrees(LayerCase(TokenMeanSoftware, {"x": x}, {"shift": shift, "rounding": rounding}), monkeypatch, threads=(1,))
 
 
 def test_qonnx_and_shape_inference_know_the_mean_without_the_token_axis():

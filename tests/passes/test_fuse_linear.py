@@ -35,8 +35,9 @@ def test_a_product_and_its_requantization_become_one_node_exact_for_every_code()
     layer(outputs=", int32[N,4,3] a"),
     layer().replace("int8[N,4,2] x", "uint8[N,4,2] x"),
     layer(", int32[3] b", constants=CONSTANTS.replace("int32[3] b = {5, -6, 7}, ", "")),
+    layer(constants=CONSTANTS.replace("int32[1] m = {1}", "int32[1,3] m = {1, 2, 3}")),
     layer(nodes="a = MatMulInteger (w, x)").replace("[N,4,", "[N,3,").replace("[2,3] w", "[3,3] w").replace("{1, -2, 3, -128, 5, 127}", "{1, 2, 3, 4, 5, 6, 7, 8, 9}").replace("x)", "x)").replace("int8[N,3,2] x", "int8[N,3,3] x"),
-], ids=["along tokens", "computed weights", "zero point", "bias between", "others read it", "uint8", "computed bias", "from the left"])  # fmt: skip
+], ids=["along tokens", "computed weights", "zero point", "bias between", "others read it", "uint8", "computed bias", "a parameter of rank 2", "from the left"])  # fmt: skip
 def test_another_product_is_left_alone(text: str) -> None:
     assert_untouched(parse(text), FuseLinear())
 

@@ -71,8 +71,13 @@ def test_one_of_two_layers_takes_the_sum() -> None:
     residual(requant="y = psaflow.Requant (t, six, zero, three)"), residual(requant="y = psaflow.Requant (t, one, one, three)"),
     residual(requant="y = psaflow.Requant (t, one, zero, s)"), residual(layer=LAYER.replace(", s)", ", s, , , x)")),
     residual(skip="z"), residual("e = Mul (c, big) t = Add (e, d)", constants=SUM + ", int32 big = {8388608}"),
-    residual().replace("int8[N,2,2] q", "int8[N,1,2] q"), residual(layer="z = psaflow.ChannelLUT (x, u)", constants=f"{SUM}, {table('u', 1)}"),
+    residual().replace("int8[N,2,2] q", "int8[N,1,2] q"), residual().replace("int8[N,2,2] q", "int8[1,2,2] q"),
+    residual().replace("int8[N,2,2] q", "int8[M,2,2] q").replace("int8[N,2,2] y", "int8[K,2,2] y"),
+    residual().replace("int8[N,2,2] q", "int8[?,2,2] q"),
+    residual("e = Mul (c, deep) t = Add (e, d)", constants=SUM + ", int32[1,1,1,1] deep = {2}").replace("int8[N,2,2] y", "int8[1,N,2,2] y"),
+    residual().replace("<to = 6>", "<to = 3>"), residual(layer="z = psaflow.ChannelLUT (x, u)", constants=f"{SUM}, {table('u', 1)}"),
 ], ids=["others read the layer", "others read the sum", "others read a term", "factor", "difference", "clip", "rounding", "multiplier", "bias",
-        "shift per channel", "it has one", "twice itself", "factor too large", "broadcast", "no layer"])  # fmt: skip
+        "shift per channel", "it has one", "twice itself", "factor too large", "broadcast", "one image for all", "another batch", "a batch without a name",
+        "factor of higher rank", "a sum that wraps at 8 bits", "no layer"])  # fmt: skip
 def test_another_sum_is_left_alone(text: str) -> None:
     assert_untouched(parse(text), FuseResidual())

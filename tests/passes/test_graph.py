@@ -5,7 +5,7 @@ import pytest
 from onnx import helper
 from qonnx.core.modelwrapper import ModelWrapper
 
-from passes.graph import Graph, PassRefusal, Rewrite, attribute, get_metadata, log2_exact, set_metadata
+from passes.graph import Graph, PassRefusal, Rewrite, attribute, get_metadata, log2_exact, reads, set_metadata
 from tests.passes.graphs import apply, assert_same, listing, parse
 
 TEXT = """
@@ -80,6 +80,47 @@ def test_replacing_the_last_reader_lets_the_rest_go(graph: Graph) -> None:
     graph.drop_unused()
     assert_same(graph.model.model, "g (float[N,2] x) => (float[N,2] y) { y = Abs (x) }")
     assert not graph.proto.initializer
+
+
+SUBGRAPH = """
+    g (float[N,2] x, bool k) => (float[N,2] y) <float[2] b = {1, 2}>
+    { s = Add (x, b)
+      y = If (k) <then_branch = once () => (p) { p = Relu (s) }, else_branch = twice () => (q) { r = Add (s, b) q = Abs (r) }> }"""
+
+
+def test_what_a_subgraph_takes_from_outside_is_read() -> None:
+    graph = Graph(ModelWrapper(parse(SUBGRAPH)))
+    branch = graph.producer("y")
+    assert sorted(reads(branch)) == ["b", "k", "s", "s"]
+    assert graph.consumers("s") == [branch]
+    assert len(graph.consumers("b")) == 2
+    graph.drop_unused()
+    assert [n.op_type for n in graph.proto.node] == ["Add", "If"]
+    graph.rewire("s", "x")
+    graph.drop_unused()
+    assert sorted(reads(graph.proto.node[0])) == ["b", "k", "x", "x"]
+
+
+def test_an_initializer_that_an_input_may_replace_is_no_constant() -> None:
+    model = parse(TEXT)
+    model.graph.input.append(helper.make_tensor_value_info("b", 1, [2]))
+    assert Graph(ModelWrapper(model)).constant("b") is None
+    model.ir_version = 3  # in which every initializer is listed among the inputs
+    assert Graph(ModelWrapper(model)).constant("b").tolist() == [1, 2]
+
+
+def test_an_op_of_another_domain_is_none_of_the_same_name(graph: Graph) -> None:
+    graph.producer("t").domain = "acme"
+    assert graph.producer("t", "Relu") is None
+    assert graph.producer("t").op_type == "Relu"
+    graph.producer("u").domain = "acme"
+    assert graph.only_consumer("c", "Mul") is None
+
+
+def test_dims_tell_a_known_size_from_a_name_and_from_none() -> None:
+    graph = Graph(ModelWrapper(parse("g (float[N,2,?] x) => (float[N,2,?] y) { y = Neg (x) }")))
+    assert graph.dims("x") == ["N", 2, ""]
+    assert graph.dims("nowhere") is None
 
 
 def test_metadata_is_written_once() -> None:

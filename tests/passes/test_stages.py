@@ -10,6 +10,7 @@ import pytest
 from onnx import ModelProto, TensorProto
 from qonnx.core.modelwrapper import ModelWrapper
 
+from custom_ops import add_functions
 from custom_ops.runtime import session
 from passes import INTEGER, RUNTIME, STREAMLINE, TIDY, dataflow
 from passes.check import logits
@@ -213,3 +214,80 @@ def test_the_runtime_passes_find_nothing_to_do_in_their_own_result(network: Call
     for step in RUNTIME:
         again = again.transform(step, cleanup=False)
     assert again.model.graph.node == model.graph.node
+
+
+PARAMETERS = """int8[2,2] w = {1, -2, 3, -128}, int32[1] m = {1}, int32[2] b = {5, -6}, int32[2] s = {1, 2}, int32 zero = {0},
+    int8[8,2] deep = {1, -2, 3, -4, 5, -6, 7, -8, 9, -10, 11, -12, 13, -14, 15, -16}"""
+BODIES = (  # of ops that have a name of ours, and another meaning
+    "Requant (x) => (y) { y = Neg (x) }", "ChannelLUT (x) => (y) { y = Identity (x) }",
+    "MatMulInteger (x, w) => (y) { c = Cast <to = 6> (x) y = Neg (c) }", "Add (x, w) => (y) { y = Sub (x, w) }",
+    "Cast (x) => (y) { t = Cast <to = 6> (x) y = Neg (t) }", "Quant (x) => (y) { y = Neg (x) }",
+)  # fmt: skip
+LAYER = "a = MatMulInteger (x, w) z = psaflow.Requant (a, m, b, s)"
+SUM = "t = Add (c, d) y = psaflow.Requant (t, m, zero, m)"
+FOREIGN = {  # inputs, result, nodes, those after RUNTIME
+    "a Requant of others": ("int8[N,2,2] x", "int8[N,2,2] y", "y = acme.Requant (x)", "Requant"),
+    "a Requant of others behind a product": ("int8[N,2,2] x", "int32[N,2,2] y", "a = MatMulInteger (x, w) y = acme.Requant (a)", "MatMulInteger Requant"),
+    "a ChannelLUT of others": ("int8[N,2,2] x", "int8[N,2,2] y", "y = acme.ChannelLUT (x)", "ChannelLUT"),
+    "a Quant of others": ("float[N,2,2] f", "float[N,2,2] y", "y = acme.Quant (f)", "Quant"),
+    "a product of others": ("int8[N,2,2] x", "int8[N,2,2] y", "a = acme.MatMulInteger (x, w) y = psaflow.Requant (a, m, b, s)", "MatMulInteger Requant"),
+    "a sum of others": ("int8[N,2,2] x", "int32[N,2,2] y", "a = MatMulInteger (x, w) y = acme.Add (a, b)", "MatMulInteger Add"),
+    "a Cast of others": ("int8[N,2,2] x", "int8[N,2,2] y", f"{LAYER} c = acme.Cast (z) d = Cast <to = 6> (x) {SUM}", "Linear Cast Cast Add Requant"),
+    "an op of onnxruntime": ("float[N,2,2] f", "float[N,2,2] y", "y = com.microsoft.Gelu (f)", "Gelu"),
+    "one image for the whole batch": ("int8[N,2,2] x, int8[1,2,2] q", "int8[N,2,2] y", f"{LAYER} c = Cast <to = 6> (z) d = Cast <to = 6> (q) {SUM}",
+                                      "Linear Cast Cast Add Requant"),
+    "channels that are not known": ("int8[N,2,C] x", "int8[N,2,C] y", "y = psaflow.Requant (x, m, zero, m)", "Requant"),
+    "a rank that is not known": ("int8[N,2,2] x, int64[K] shape", "int8[A,B,2] y",
+                                 f"r = Reshape (x, shape) {LAYER.replace('(x, w)', '(r, w)')} c = Cast <to = 6> (z) d = Cast <to = 6> (r) {SUM}",
+                                 "Reshape Linear Cast Cast Add Requant"),
+    "a mean of what rank is not known": ("int8[N,2,2] x, int64[K] shape", "int8[A,2] y", """r = Reshape (x, shape) c = Cast <to = 6> (r)
+        axes = Constant <value_ints = [1]> () t = ReduceSum <keepdims = 0> (c, axes) y = psaflow.Requant (t, m, zero, m)""",
+                                         "Reshape Cast Constant ReduceSum Requant"),
+    "patches of what size is not known": ("int8[N,H,W,2] p, int64[6] split, int64[3] join", "int8[N,K,2] y", """r = Reshape (p, split)
+        o = Transpose <perm = [0, 1, 3, 2, 4, 5]> (r) k = Reshape (o, join)
+        a = MatMulInteger (k, deep) y = psaflow.Requant (a, m, b, s)""", "Reshape Transpose Reshape Linear"),
+    "a product that a subgraph reads": ("int8[N,2,2] x, bool k", "int8[N,2,2] y, int32[N,2,2] o", """a = MatMulInteger (x, w)
+        y = psaflow.Requant (a, m, b, s)
+        o = If (k) <then_branch = same () => (e) { e = Identity (a) }, else_branch = less () => (f) { f = Neg (a) }>""",
+                                        "MatMulInteger Requant If"),
+    "constants as nodes": ("int8[N,2,2] x", "int8[N,2,2] y", """v = Constant <value = int8[2,2] {1, 2, 3, 4}> () a = MatMulInteger (x, v)
+        y = psaflow.Requant (a, m, b, s)""", "Linear"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("inputs", "results", "nodes", "expected"), FOREIGN.values(), ids=FOREIGN)
+def test_the_runtime_passes_leave_graphs_of_others_valid_and_equal(inputs: str, results: str, nodes: str, expected: str) -> None:
+    """What looks like a pattern but is none stays; bodies and kernels give what the graph gave before."""
+    header = '<ir_version: 10, opset_import: ["" : 18, "psaflow" : 1, "acme" : 1, "com.microsoft" : 1]>'
+    model = onnx.parser.parse_model(f"{header} g ({inputs}) => ({results}) <{PARAMETERS}> {{ {nodes} }}")
+    for node in model.graph.node:
+        node.name = node.output[0]
+    for body in BODIES:
+        model.functions.append(onnx.parser.parse_function(f'<domain: "acme", opset_import: ["" : 18]> {body}'))
+    x = np.random.default_rng(0).integers(-128, 128, (3, 2, 2), np.int8)
+    feeds = {"x": x, "f": x.astype(np.float32), "q": x[:1] + np.int8(1), "k": np.array(True), "shape": np.array([2, 3, 2]),
+             "p": np.arange(64, dtype=np.int8).reshape(2, 4, 4, 2), "split": np.array([2, 2, 2, 2, 2, 2]), "join": np.array([2, 4, 8])}  # fmt: skip
+    given = {i.name: feeds[i.name] for i in model.graph.input}
+    before = session(add_functions(model), kernels=False, threads=1).run(None, given)
+    wrapper = ModelWrapper(model, make_deepcopy=True)
+    for step in RUNTIME:
+        wrapper = wrapper.transform(step, cleanup=False)
+    after = add_functions(wrapper.model)
+    assert [n.op_type for n in after.graph.node] == expected.split()
+    onnx.checker.check_model(after)
+    for kernels in (False, "auto"):
+        for old, new in zip(before, session(after, kernels=kernels, threads=1).run(None, given), strict=True):
+            assert old.shape == new.shape
+            assert (old == new).all()
+
+
+def test_an_initializer_that_an_input_may_replace_is_left_to_it() -> None:
+    text = f"g (int8[N,2,2] x, int8[2,2] w) => (int8[N,2,2] y) <{PARAMETERS}> {{ {LAYER.replace('z =', 'y =')} }}"
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 18, "psaflow" : 1]> {text}')
+    wrapper = ModelWrapper(model, make_deepcopy=True)
+    for step in RUNTIME:
+        wrapper = wrapper.transform(step, cleanup=False)
+    x, w = np.random.default_rng(0).integers(-128, 128, (2, 3, 2, 2), np.int8)
+    for feeds in ({"x": x}, {"x": x, "w": w[0]}):
+        before, after = (session(add_functions(m), threads=1).run(None, feeds)[0] for m in (model, wrapper.model))
+        assert (before == after).all()

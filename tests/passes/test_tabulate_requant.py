@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from passes.tabulate_requant import TabulateRequant
-from tests.passes.graphs import apply, assert_equal_values, assert_untouched, attributes, constant, every_code, node, parse, refusal
+from tests.passes.graphs import apply, assert_equal_values, assert_untouched, attributes, constant, every_code, node, parse
 
 
 def affine(*, kind: str = "int8", axis: int = -1, parameters: str = "int32[3] m = {3, -2, 127}, int32[1] b = {5}, int32[3] s = {1, 0, 9}",
@@ -32,11 +32,8 @@ def test_a_requantization_of_codes_becomes_its_table(parameters: str) -> None:
 
 @pytest.mark.parametrize("text", [
     affine(kind="int32"), affine(axis=-2), affine(parameters="int32[1] m = {1}, int32[1] s = {1}", more=", int32[1] b"),
-], ids=["int32", "along tokens", "computed bias"])  # fmt: skip
+    affine(shape="[N,3,C]", parameters="int32 m = {1}, int32 b = {0}, int32 s = {1}"),
+    affine(parameters="int32[1,3] m = {1, 2, 3}, int32 b = {0}, int32 s = {1}"),
+], ids=["int32", "along tokens", "computed bias", "unknown number of channels", "a parameter of rank 2"])  # fmt: skip
 def test_another_requantization_is_left_alone(text: str) -> None:
     assert_untouched(parse(text), TabulateRequant())
-
-
-def test_an_unknown_number_of_channels_is_refused() -> None:
-    message = refusal(parse(affine(shape="[N,3,C]", parameters="int32 m = {1}, int32 b = {0}, int32 s = {1}")), TabulateRequant())
-    assert message == "scale: the channels of 'x' are not known; a table needs their number"
