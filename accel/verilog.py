@@ -25,7 +25,10 @@ def _header(name: str, inputs: Mapping[str, int], outputs: Mapping[str, int]) ->
 
 def parameter_lines(parameters: Mapping[str, int | str]) -> str:
     """The inside of #( ): one parameter a line, strings in quotes."""
-    return ",\n".join(f'    .{name}("{value}")' if isinstance(value, str) else f"    .{name}({value})" for name, value in parameters.items())
+    return ",\n".join(
+        f'    .{name}("{value}")' if isinstance(value, str) else f"    .{name}({value})"
+        for name, value in parameters.items()
+    )
 
 
 def wrapper(instance: Instance, comment: str) -> str:

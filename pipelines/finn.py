@@ -28,8 +28,9 @@ def show(result: dict[str, Any]) -> None:
     """The sums, what was compared, and where the table is."""
     total = result["total"]
     click.echo(f"{result['values']} values of {result['tensors']} tensors, {result['images']} images: 0 differ from the integer graph")
-    click.echo(f"{result['board']}: {result['max_cycles']} cycles per image, {total['LUT']} LUT, {total['BRAM_18K']} BRAM18, {total['DSP']} DSP; "
-               f"{result['nodes_without_lut_estimate']} of {len(result['nodes'])} nodes have no LUT estimate in FINN")  # fmt: skip
+    click.echo(f"{result['board']}: {result['max_cycles']} cycles per image, {total['LUT']} LUT, {total['BRAM_18K']} BRAM18, "
+               f"{total['DSP']} DSP; FINN has no LUT estimate for {result['nodes_without_lut_estimate']} of {len(result['nodes'])} nodes, "
+               "and counts no LUTs of its matrix units and adders")  # fmt: skip
     click.echo(f"every node: {result['table']}")
 
 
@@ -38,7 +39,7 @@ def show(result: dict[str, Any]) -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; an earlier one of ours there is replaced.")
 @click.option("--board", default="ZCU104", show_default=True, help="One of FINN's boards.")
 @click.option("--target-cycles", type=click.IntRange(1), default=49152, show_default=True, help="Clock cycles per image to fold to.")
-@click.option("--images", type=click.IntRange(1), default=4, show_default=True, help="Images through FINN's execution, every layer compared.")
+@click.option("--images", type=click.IntRange(1), default=4, show_default=True, help="Images through FINN, every layer compared.")
 @functools.partial(command, plain=show)
 def main(source: Path, out: Path, board: str, target_cycles: int, images: int, data: Path | None) -> dict[str, Any]:
     """SOURCE (an .onnx up to 3_integer.onnx, or a checkpoint) to FINN's nodes in a folder, with estimates in JSON and as a table."""
@@ -115,9 +116,10 @@ def compare(model: ModelWrapper, integer: ModelProto, images: np.ndarray) -> dic
             given = execute_onnx(model, {model.graph.input[0].name: image[None].astype(np.float32)}, return_full_exec_context=True)
             for name, twin in twins.items():
                 wanted = expected[name][number].ravel()
-                wrong = np.flatnonzero(given[twin].ravel() != wanted)
+                got = given[twin].ravel()
+                wrong = np.flatnonzero(got != wanted)
                 if len(wrong) and first is None:
-                    first = f"{name} of image {number} at element {wrong[0]}: {given[twin].ravel()[wrong[0]]:.0f}, expected {wanted[wrong[0]]}"
+                    first = f"{name} of image {number} at element {wrong[0]}: {got[wrong[0]]:.0f}, expected {wanted[wrong[0]]}"
                 mismatches += len(wrong)
             bar.update()
     return {"images": len(images), "tensors": len(twins), "layers": len(layers), "values": sum(expected[name].size for name in twins),
@@ -200,7 +202,8 @@ def table(result: dict[str, Any]) -> str:
     lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return (f"# FINN's estimates of {result['source']} for {result['board']} ({result['part']})\n\n"
             f"At most {result['target_cycles']} cycles per image were asked for. Execution in FINN: {result['values']} values of "
-            f"{result['tensors']} tensors on {result['images']} images, {result['mismatches']} differ from the integer graph.\n\n{lines}\n")  # fmt: skip
+            f"{result['tensors']} tensors on {result['images']} images, {result['mismatches']} differ from the integer graph. "
+            f"`-`: FINN has no estimate for that node.\n\n{lines}\n")  # fmt: skip
 
 
 if __name__ == "__main__":

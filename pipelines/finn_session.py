@@ -47,7 +47,7 @@ def _start() -> type[Exception]:
         from finn.util.exception import FINNError
         from finn.util.settings import initialize_dummy_settings
 
-        import accel.finn
+        import accel.finn  # noqa: F401
         import custom_ops.finn  # noqa: F401
     except ImportError as error:
         package = (error.name or "finn").split(".")[0]

@@ -13,6 +13,7 @@ from custom_ops.finn.stream_op import StreamOp
 from custom_ops.hw.node import Memory
 from custom_ops.op import INT8, UINT8, OpError
 
+MOST_LANES = 100  # channel_lut numbers its lanes' files with two digits
 KINDS = {"INT8": (np.int8, LOWEST[INT8]), "UINT8": (np.uint8, LOWEST[UINT8])}  # datatype -> its numpy type and lowest code
 
 
@@ -20,6 +21,13 @@ class PSALUT(StreamOp):
     """x INT8 or UINT8 [..., C], table INT8 [C, 256] -> INT8 [..., C]: y[..., c] = table[c, x[..., c] - lowest code of x]."""
 
     parameter_datatypes: ClassVar = ("INT8",)
+
+    @property
+    def pe(self) -> int:
+        pe = super().pe
+        if pe > MOST_LANES:
+            raise OpError(f"{self.label}: PE={pe} is above {MOST_LANES} lanes")
+        return pe
 
     @property
     def lowest(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from typing import Any
 
 from onnx import NodeProto
@@ -11,6 +12,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 from qonnx.transformation.base import Transformation
 
+from custom_ops import OpError
 from custom_ops.hw import divisors
 from passes.graph import Graph, PassRefusal
 
@@ -32,19 +34,14 @@ class FoldToCycles(Transformation):
         graph = Graph(model)
         for node in graph.proto.node:
             op = getCustomOp(node)
-            candidates = [c for c in _candidates(op) if self._cycles(op, c) <= self.target]
+            candidates = [c for c in _candidates(op) if _cycles(op, c) <= self.target]
             if not candidates:
                 raise PassRefusal(f"{node.output[0]}: no folding of its {node.op_type} reaches {self.target} cycles per image; "
                                   "raise the target")  # fmt: skip
             joining = [c for c in candidates if _joins_above(graph, node, op, c)]
             best = min(joining or candidates, key=lambda c: self._cost(op, c))
-            log.info("%s: %s, %d cycles per image", node.output[0], best, self._cycles(op, best))
+            log.info("%s: %s, %d cycles per image", node.output[0], best, _cycles(op, best))
         return model, False
-
-    @staticmethod
-    def _cycles(op: Any, folding: dict[str, int]) -> int:
-        _set(op, folding)
-        return int(op.get_exp_cycles())
 
     def _cost(self, op: Any, folding: dict[str, int]) -> tuple[int, ...]:
         _set(op, folding)
@@ -55,6 +52,15 @@ class FoldToCycles(Transformation):
 def _set(op: Any, folding: dict[str, int]) -> None:
     for name, value in folding.items():
         op.set_nodeattr(name, value)
+
+
+def _cycles(op: Any, folding: dict[str, int]) -> float:
+    """FINN's cycles per image of a node; infinite for a folding that one of our modules does not have."""
+    _set(op, folding)
+    try:
+        return int(op.get_exp_cycles())
+    except OpError:
+        return math.inf
 
 
 def _candidates(op: Any) -> list[dict[str, int]]:

@@ -69,7 +69,8 @@ def psa_requant(graph: Graph, source: str, target: str, name: str, bias: np.ndar
     """PSARequant of the stream `source` to `target`: parameters [C] or [1]; rounding, lo and hi of the node `like`."""
     channels = graph.shape(target)[-1]
     values = [np.broadcast_to(np.asarray(v, np.int32).ravel(), (channels,)) for v in (mult, bias, shift)]
-    constants = [new_constant(graph, f"{name}_{role}", value, "INT32") for role, value in zip(("mult", "bias", "shift"), values, strict=True)]
+    roles = zip(("mult", "bias", "shift"), values, strict=True)
+    constants = [new_constant(graph, f"{name}_{role}", value, "INT32") for role, value in roles]
     return finn_node("PSARequant", [source, *constants], [target], name, NumChannels=channels, PE=1, numInputVectors=vectors(graph, target),
                      inputDataType=datatype(graph, source).name, multBits=0 if np.all(values[0] == 1) else bits_of(values[0]),
                      **parameter_bits(values[1], values[2]), **requant_attributes(like))  # fmt: skip

@@ -28,9 +28,9 @@ class ResidualAddToElementwiseAdd(Rewrite):
         kinds = [datatype(graph, term) for term in terms]
         total = new_stream(graph, f"{node.output[0]}_total", node.output[0], _sum(node, kinds))
         shape = [*vectors(graph, terms[0]), graph.shape(terms[0])[-1]]
-        nodes.append(finn_node("ElementwiseAdd", terms, [total], f"{node.name}_total", PE=1, lhs_dtype=kinds[0].name, rhs_dtype=kinds[1].name,
-                               out_dtype=datatype(graph, total).name, lhs_shape=shape, rhs_shape=shape, out_shape=shape,
-                               inFIFODepths=[2, 2]))  # fmt: skip
+        nodes.append(finn_node("ElementwiseAdd", terms, [total], f"{node.name}_total", PE=1, lhs_dtype=kinds[0].name,
+                               rhs_dtype=kinds[1].name, out_dtype=datatype(graph, total).name, lhs_shape=shape, rhs_shape=shape,
+                               out_shape=shape, inFIFODepths=[2, 2]))  # fmt: skip
         nodes.append(psa_requant(graph, total, node.output[0], node.name, np.zeros(1), np.array([right]), node))
         graph.replace([node], nodes)
         return True

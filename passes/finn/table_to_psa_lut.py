@@ -22,7 +22,7 @@ class TableToPSALUT(Rewrite):
         if table is None:
             raise PassRefusal(f"{node.name}: its table is no constant")
         if LOWEST.get(kind) != lowest:
-            raise PassRefusal(f"{node.name}: a table from code {lowest} on for {kind}; FINN's PSALUT has INT8 from -128 and UINT8 from 0 on")
+            raise PassRefusal(f"{node.name}: a table from code {lowest} on for {kind}; PSALUT has INT8 from -128 and UINT8 from 0 on")
         name = new_constant(graph, f"{node.name}_table", table, "INT8")
         graph.replace([node], [finn_node("PSALUT", [source, name], list(node.output), node.name, NumChannels=len(table), PE=1,
                                          inputDataType=kind, numInputVectors=vectors(graph, source))])  # fmt: skip

@@ -47,6 +47,11 @@ def test_a_folding_that_does_not_divide_is_refused(finn) -> None:
         lut(finn, PE=5).get_folded_output_shape()
 
 
+def test_more_lanes_than_the_module_numbers_are_refused(finn) -> None:
+    with pytest.raises(OpError, match="PSALUT node: PE=192 is above 100 lanes"):
+        lut(finn, NumChannels=192, PE=192).get_exp_cycles()
+
+
 def test_codes_of_another_width_are_refused(finn) -> None:
     with pytest.raises(OpError, match="its input is INT4; its tables are for INT8 or UINT8"):
         lut(finn, "INT4").verify_node()

@@ -1,6 +1,5 @@
 """ChannelRequant -> PSARequant."""
 
-import numpy as np
 import pytest
 
 from passes.finn.affine_to_psa_requant import AffineToPSARequant

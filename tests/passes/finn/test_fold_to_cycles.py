@@ -75,6 +75,20 @@ def test_streams_join_where_they_can(finn) -> None:
             assert given % wanted == 0 or wanted % given == 0, node.op_type
 
 
+def test_a_folding_that_a_module_does_not_have_is_passed_over(finn) -> None:
+    from onnx import TensorProto, helper
+    from qonnx.util.basic import qonnx_make_model
+
+    node = helper.make_node("PSALUT_rtl", ["x", "t"], ["y"], domain="finn.custom_op.fpgadataflow.rtl", backend="fpgadataflow", NumChannels=192,
+                            inputDataType="INT8", numInputVectors=[1, 6, 1])  # fmt: skip
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 6, 1, 192]) for name in "xy"]
+    model = ModelWrapper(qonnx_make_model(helper.make_graph([node], "g", values[:1], values[1:])))
+    folded = model.transform(FoldToCycles(12, PART), cleanup=False)
+    assert foldings(folded)["PSALUT_rtl"] == (96, None, 12)
+    with pytest.raises(PassRefusal, match="reaches 6 cycles"):
+        model.transform(FoldToCycles(6, PART), cleanup=False)
+
+
 def test_it_refuses_a_target_that_no_folding_reaches(finn) -> None:
     with pytest.raises(PassRefusal, match="no folding of its PSALUT_rtl reaches 5 cycles per image; raise the target"):
         network().transform(FoldToCycles(5, PART), cleanup=False)

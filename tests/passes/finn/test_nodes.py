@@ -26,7 +26,7 @@ def test_an_accumulator_is_as_wide_as_its_extremes(weight: list, bias: int, name
 def test_an_accumulator_beyond_float32_is_refused() -> None:
     weight = np.full((1, 1031), 127, np.int8)  # 1031 * 127 * 128 is below 2**24
     assert accumulator("fc", weight).name == "INT25"
-    with pytest.raises(PassRefusal, match="fc: its accumulator reaches -16.*24 bits"):
+    with pytest.raises(PassRefusal, match=r"fc: its accumulator reaches -16.*24 bits"):
         accumulator("fc", weight, np.array([-30000]))
 
 

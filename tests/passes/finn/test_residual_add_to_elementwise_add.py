@@ -1,6 +1,5 @@
 """ResidualAdd -> ElementwiseMul, ElementwiseAdd, PSARequant."""
 
-import numpy as np
 import pytest
 
 from passes.finn.residual_add_to_elementwise_add import ResidualAddToElementwiseAdd
