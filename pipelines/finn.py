@@ -45,11 +45,11 @@ def main(source: Path, out: Path, board: str, target_cycles: int, images: int, d
     """SOURCE (an .onnx up to 3_integer.onnx, or a checkpoint) to FINN's nodes in a folder, with estimates in JSON and as a table."""
     from pipelines.finn_session import finn_session
 
-    pixels = test_images(data, seed=1).images[:images]
-    if len(pixels) < images:
-        raise UserError(f"--images {images}: there are {len(pixels)}")
     with finn_session(), finished_folder(out, source) as folder:
         part = fpga_part(board)
+        pixels = test_images(data, seed=1).images[:images]
+        if len(pixels) < images:
+            raise UserError(f"--images {images}: there are {len(pixels)}")
         integer = integer_model(source)
         model = to_finn(integer)
         compared = compare(model, integer, pixels)

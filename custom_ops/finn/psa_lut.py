@@ -9,7 +9,7 @@ from qonnx.core.datatype import BaseDataType
 
 from custom_ops.channel_lut import FULL, LOWEST, channel_lut
 from custom_ops.finn.cost import CONTROL_LUT, LANE_LUT
-from custom_ops.finn.stream_op import StreamOp
+from custom_ops.finn.finn_op import FinnOp
 from custom_ops.hw.node import Memory
 from custom_ops.op import INT8, UINT8, OpError
 
@@ -17,7 +17,7 @@ MOST_LANES = 100  # channel_lut numbers its lanes' files with two digits
 KINDS = {"INT8": (np.int8, LOWEST[INT8]), "UINT8": (np.uint8, LOWEST[UINT8])}  # datatype -> its numpy type and lowest code
 
 
-class PSALUT(StreamOp):
+class PSALUT(FinnOp):
     """x INT8 or UINT8 [..., C], table INT8 [C, 256] -> INT8 [..., C]: y[..., c] = table[c, x[..., c] - lowest code of x]."""
 
     parameter_datatypes: ClassVar = ("INT8",)

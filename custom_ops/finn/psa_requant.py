@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from custom_ops.finn.cost import CONTROL_LUT, LANE_LUT, REQUANT_LUT_PER_BIT, memory_luts
-from custom_ops.finn.stream_op import StreamOp
+from custom_ops.finn.finn_op import FinnOp
 from custom_ops.hw.node import Memory
 from custom_ops.op import OpError
 from custom_ops.requant import requant
@@ -19,7 +19,7 @@ from custom_ops.rounding import ROUNDINGS
 DSP_OPERANDS = (27, 18)  # bits of a DSP48E2's multiplier
 
 
-class PSARequant(StreamOp):
+class PSARequant(FinnOp):
     """x INT [..., C]; mult, bias, shift int32 [C] -> INT8 [..., C]: clip(round((x * mult + bias) / 2**shift), lo, hi).
 
     multBits, biasBits and shiftBits are the widths of the parameters in the module; multBits = 0: mult is 1 everywhere, no multiplier.

@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from custom_ops.finn.cost import CONTROL_LUT, LANE_LUT, REQUANT_LUT_PER_BIT, TREE_LUT, memory_luts
-from custom_ops.finn.stream_op import StreamOp
+from custom_ops.finn.finn_op import FinnOp
 from custom_ops.hw.node import Memory
 from custom_ops.hw.token_mix import token_mix
 from custom_ops.op import OpError
 from custom_ops.rounding import ROUNDINGS
 
 
-class PSATokenMix(StreamOp):
+class PSATokenMix(FinnOp):
     """x INT8 [1, T, 1, C], weight INT8 [U, T], bias and shift int32 [U] -> INT8 [1, U, 1, C]:
 
     y[u, c] = clip(round((sum_t weight[u, t] * x[t, c] + bias[u]) / 2**shift[u]), lo, hi). MW = T, MH = U as in FINN's MVAU; SIMD tokens of

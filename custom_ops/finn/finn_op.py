@@ -14,7 +14,7 @@ from custom_ops.hw.node import Memory
 from custom_ops.op import OpError
 
 
-class StreamOp(HWCustomOp):
+class FinnOp(HWCustomOp):
     """A subclass names its parameters' datatypes and gives `values`; its onnx node's first input is the stream, the others constants.
 
     Shapes are FINN's: a stream is [*numInputVectors, NumChannels], folded [*numInputVectors, NumChannels / PE, PE].
