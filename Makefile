@@ -1,4 +1,4 @@
-# make build: set everything up, then the shipped checkpoint to a bitstream.   make test: the same set-up, then all tests.
+# make build: set everything up, then the shipped checkpoint to a bitstream.   make test: the same set-up and FINN, then all tests.
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
@@ -7,13 +7,13 @@ OUT ?= build/lerp_psa_h96
 CHECKPOINT ?= checkpoints/lerp_psa_h96.pt
 CONFIG ?= ecp5_85f
 
-.PHONY: build test setup lint sanitize clean
+.PHONY: build test setup finn lint sanitize clean
 
 build: setup
 	$(BIN)/psaflow build $(CHECKPOINT) --config $(CONFIG) --out $(OUT)
 	@sed -n 1,16p $(OUT)/report.md
 
-test: setup
+test: setup finn
 	$(BIN)/python -m pytest
 
 setup: $(VENV)/.installed
@@ -23,8 +23,16 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13) and "psaflow needs Python 3.11 or 3.12; name one with make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -e '.[dev]'
-	# Without their dependencies: torchvision pins another torch build, FINN (finn-plus; `finn` is a placeholder) older brevitas and onnx.
-	$(BIN)/python -m pip install -q --no-deps torchvision==0.28.0 finn-plus==1.6.1
+	# Without its dependencies: torchvision pins another torch build.
+	$(BIN)/python -m pip install -q --no-deps torchvision==0.28.0
+	touch $@
+
+# FINN as an extra, for `psaflow finn`: finn-plus (`finn` on PyPI is an empty placeholder). Without its dependencies, as it pins older
+# brevitas, onnx and onnxruntime; scipy is the one that its ops import and we do not have, at the version that finn-plus 1.6.1 asks for.
+finn: setup $(VENV)/.finn
+
+$(VENV)/.finn: $(VENV)/.installed
+	$(BIN)/python -m pip install -q --no-deps finn-plus==1.6.1 scipy==1.17.1
 	touch $@
 
 lint: setup

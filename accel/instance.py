@@ -31,6 +31,11 @@ class InstanceError(ValueError):
     """A node that the RTL cannot compute; the message is one line that names it."""
 
 
+def sources_of(module: str) -> list[str]:
+    """The files of rtl/ that a module needs, its own first."""
+    return [f"{stem}.sv" for stem in (module, *_USES[module])]
+
+
 @dataclass(frozen=True)
 class Instance:
     """One instance of rtl/<module>.sv; streams are {port prefix: bytes per beat}."""
@@ -45,7 +50,7 @@ class Instance:
     @property
     def sources(self) -> list[str]:
         """The files of rtl/ that the instance needs, its module first."""
-        return [f"{stem}.sv" for stem in (self.module, *_USES[self.module])]
+        return sources_of(self.module)
 
 
 @dataclass(frozen=True)
@@ -165,26 +170,30 @@ def channel_requant(
     elements: int,
     pe: int,
     rounding: Rounding,
+    bits: int = 8,
 ) -> Instance:
-    """mult, bias, shift int32 [C] of an image of `elements` elements."""
+    """mult, bias, shift int32 [C] of an image of `elements` elements of `bits` bits, signed; no multiplier if all mult are 1."""
     mult, bias = mult.astype(np.int64), bias.astype(np.int64)
     _divides(name, "PE", pe, len(mult), "channels")
     shifts, codes = _shift_parameters(name, shift.astype(np.int64))
-    mult_bits = signed_bits(int(mult.min()), int(mult.max()))
+    mult_bits = 0 if np.all(mult == 1) else signed_bits(int(mult.min()), int(mult.max()))
     bias_bits = signed_bits(int(bias.min()), int(bias.max()))
-    value_bits = max(accumulator_bits(mult[:, None], bias), mult_bits + 8)
+    reach = 1 << bits - 1
+    value_bits = max(accumulator_bits(mult[:, None], bias, -reach, reach - 1), mult_bits + bits)
     param_bits = mult_bits + bias_bits + shifts["SHIFT_BITS"]
-    packed = packing.fields([(mult, mult_bits), (bias, bias_bits), (codes, shifts["SHIFT_BITS"])])
+    columns = [(mult, mult_bits), (bias, bias_bits), (codes, shifts["SHIFT_BITS"])]
+    packed = packing.fields([column for column in columns if column[1]])
     parameters: dict[str, int | str] = {
         "C": len(mult),
         "PE": pe,
         "BEATS": elements // pe,
+        "X_BITS": bits,
         "MULT_BITS": mult_bits,
     }
     parameters |= {"BIAS_BITS": bias_bits, "VALUE_BITS": value_bits, **shifts, **rounding.parameters(name)}
     parameters |= {"PARAM_FILE": f"{name}_param.hex"}
     memories = {f"{name}_param.hex": packing.hex_text(packing.join(packed, pe, param_bits), pe * param_bits)}
-    return Instance(name, "channel_requant", parameters, {"s_axis": pe}, {"m_axis": pe}, memories)
+    return Instance(name, "channel_requant", parameters, {"s_axis": -(-pe * bits // 8)}, {"m_axis": pe}, memories)
 
 
 def residual_add(

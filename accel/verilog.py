@@ -23,12 +23,17 @@ def _header(name: str, inputs: Mapping[str, int], outputs: Mapping[str, int]) ->
     return f"module {name} (\n" + ",\n".join(ports) + "\n);\n"
 
 
+def parameter_lines(parameters: Mapping[str, int | str]) -> str:
+    """The inside of #( ): one parameter a line, strings in quotes."""
+    return ",\n".join(
+        f'    .{name}("{value}")' if isinstance(value, str) else f"    .{name}({value})"
+        for name, value in parameters.items()
+    )
+
+
 def wrapper(instance: Instance, comment: str) -> str:
     """Module <instance name>: the module of rtl/ with its parameters and memory files fixed."""
-    parameters = ",\n".join(
-        f'    .{name}("{value}")' if isinstance(value, str) else f"    .{name}({value})"
-        for name, value in instance.parameters.items()
-    )
+    parameters = parameter_lines(instance.parameters)
     pins = ["clk", "rst_n"] + [f"{p}_{pin}" for p in (*instance.inputs, *instance.outputs) for pin in _PINS]
     ports = ",\n".join(f"    .{pin}" for pin in pins)
     return (

@@ -8,6 +8,16 @@ from passes.affine_to_requant import AffineToRequant
 from passes.annotate import AnnotateDatatypes, InferShapes, RemoveUnused
 from passes.check_accumulators import CheckAccumulators
 from passes.expand_table import ExpandTable
+from passes.finn.affine_to_psa_requant import AffineToPSARequant
+from passes.finn.drop_renames import DropRenames
+from passes.finn.finn_layout import FinnLayout
+from passes.finn.fork_to_duplicate_streams import ForkToDuplicateStreams
+from passes.finn.mat_vec_to_mvau import MatVecToMVAU
+from passes.finn.patches_to_outer_shuffle import PatchesToOuterShuffle
+from passes.finn.residual_add_to_elementwise_add import ResidualAddToElementwiseAdd
+from passes.finn.table_to_psa_lut import TableToPSALUT
+from passes.finn.token_mean_to_global_acc_pool import TokenMeanToGlobalAccPool
+from passes.finn.token_mix_to_psa_token_mix import TokenMixToPSATokenMix
 from passes.fold_to_target import FoldToTarget
 from passes.fold_weight_transpose import FoldWeightTranspose
 from passes.function_to_lut import FunctionToLUT
@@ -102,22 +112,42 @@ RUNTIME = (
 )
 
 
+HARDWARE = (
+    InferPatches(),
+    InferChannelLUT(),
+    InferTokenMix(),
+    InferMatVec(),
+    InferResidualAdd(),
+    InferTokenMean(),
+    InferChannelRequant(),
+    InferShapes(),
+    MoveSqueezeDown(),
+    RequireHardware(),
+    InferShapes(),
+    InsertForks(),
+    InferShapes(),
+)
+
+TO_FINN = (
+    *HARDWARE,
+    AnnotateDatatypes(),
+    DropRenames(),
+    ForkToDuplicateStreams(),
+    PatchesToOuterShuffle(),
+    TableToPSALUT(),
+    AffineToPSARequant(),
+    TokenMixToPSATokenMix(),
+    MatVecToMVAU(),
+    ResidualAddToElementwiseAdd(),
+    TokenMeanToGlobalAccPool(),
+    FinnLayout(),
+)
+
+
 def dataflow(target_cycles: int, folding: Mapping[str, Mapping[str, int]] | None = None) -> tuple[Transformation, ...]:
     """The passes to a streaming accelerator of at most `target_cycles` per image; `folding` overrides nodes by name."""
     return (
-        InferPatches(),
-        InferChannelLUT(),
-        InferTokenMix(),
-        InferMatVec(),
-        InferResidualAdd(),
-        InferTokenMean(),
-        InferChannelRequant(),
-        InferShapes(),
-        MoveSqueezeDown(),
-        RequireHardware(),
-        InferShapes(),
-        InsertForks(),
-        InferShapes(),
+        *HARDWARE,
         FoldToTarget(target_cycles, folding),
         InsertWidthConverters(),
         SizeFifos(),
@@ -126,4 +156,4 @@ def dataflow(target_cycles: int, folding: Mapping[str, Mapping[str, int]] | None
     )
 
 
-__all__ = ["INTEGER", "RUNTIME", "STREAMLINE", "TIDY", "PassRefusal", "dataflow"]
+__all__ = ["HARDWARE", "INTEGER", "RUNTIME", "STREAMLINE", "TIDY", "TO_FINN", "PassRefusal", "dataflow"]

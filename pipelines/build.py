@@ -65,7 +65,7 @@ def finished_folder(out: Path, source: Path) -> Iterator[Path]:
     for folder in (partial, old):
         shutil.rmtree(folder, ignore_errors=True)
     partial.mkdir(parents=True)
-    (partial / MARKER).write_text("A folder that `psaflow build` made and may replace.\n")
+    (partial / MARKER).write_text("A folder that psaflow made and may replace.\n")
     try:
         yield partial
     except BaseException:

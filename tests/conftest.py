@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -111,3 +112,13 @@ def network() -> Callable[[str], Network]:
 def images() -> np.ndarray:
     """uint8 [64, 32, 32, 3], none of which a quantizer has seen."""
     return random_images(64, seed=1)
+
+
+@pytest.fixture
+def finn(tmp_path: Path) -> Iterator[Path]:
+    """FINN with our ops, and the folder of what it generates."""
+    pytest.importorskip("finn.util.basic", reason="FINN is not installed; run make finn")
+    from pipelines.finn_session import finn_session
+
+    with finn_session(tmp_path):
+        yield tmp_path

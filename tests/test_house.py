@@ -135,27 +135,36 @@ def test_a_kernel_has_the_stem_of_its_op() -> None:
             assert (ROOT / "custom_ops" / "kernels" / f"{stem(op)}.cc").is_file()
 
 
-def test_every_pass_file_has_its_test_file() -> None:
-    passes = {p.stem for p in (ROOT / "passes").glob("*.py")} - {"__init__"}
-    tests = {p.stem.removeprefix("test_") for p in (ROOT / "tests" / "passes").glob("test_*.py")}
+@pytest.mark.parametrize(("folder", "whole"), [("", "stages"), ("finn", "to_finn")])
+def test_every_pass_file_has_its_test_file(folder: str, whole: str) -> None:
+    passes = {p.stem for p in (ROOT / "passes" / folder).glob("*.py")} - {"__init__"}
+    tests = {p.stem.removeprefix("test_") for p in (ROOT / "tests" / "passes" / folder).glob("test_*.py")}
     assert passes - tests == set()
-    assert tests - passes == {"stages"}
+    assert tests - passes == {whole}
 
 
 def test_the_stages_are_tuples_of_passes_in_files_of_their_own() -> None:
     import passes
-    from passes import INTEGER, RUNTIME, STREAMLINE, TIDY, dataflow
+    from passes import INTEGER, RUNTIME, STREAMLINE, TIDY, TO_FINN, dataflow
 
-    for step in (*TIDY, *STREAMLINE, *INTEGER, *RUNTIME, *dataflow(10000)):
+    for step in (*TIDY, *STREAMLINE, *INTEGER, *RUNTIME, *dataflow(10000), *TO_FINN):
         name = type(step).__name__
-        expected = "annotate" if name in ("InferShapes", "AnnotateDatatypes", "RemoveUnused") else pass_stem(name)
-        assert type(step).__module__ == f"passes.{expected}"
+        expected = "passes.annotate" if name in ("InferShapes", "AnnotateDatatypes", "RemoveUnused") else pass_module(name)
+        assert type(step).__module__ == expected
         assert type(step).__doc__, name
     assert (ROOT / "passes" / "__init__.py").read_text().count("Transformation") <= 4
     assert passes.__doc__
 
 
-def pass_stem(name: str) -> str:
-    """`GemmToMatMul` -> `gemm_to_matmul`, the file's name as people write it."""
-    known = {p.stem.replace("_", ""): p.stem for p in (ROOT / "passes").glob("*.py")}
-    return known[name.lower()]
+def pass_module(name: str) -> str:
+    """`GemmToMatMul` -> `passes.gemm_to_matmul`, the file's name as people write it."""
+    known = {p.stem.replace("_", ""): p for p in (ROOT / "passes").rglob("*.py")}
+    return ".".join(known[name.lower()].relative_to(ROOT).with_suffix("").parts)
+
+
+def test_every_op_inside_finn_has_its_backend_and_their_tests() -> None:
+    ops = {p.stem for p in (ROOT / "custom_ops" / "finn").glob("psa_*.py")}
+    assert ops
+    assert {p.stem for p in (ROOT / "accel" / "finn").glob("psa_*.py")} == {f"{op}_rtl" for op in ops}
+    assert {p.stem for p in (ROOT / "tests" / "ops" / "finn").glob("test_psa_*.py")} == {f"test_{op}" for op in ops}
+    assert {p.stem for p in (ROOT / "tests" / "accel" / "finn").glob("test_psa_*.py")} == {f"test_{op}_rtl" for op in ops}

@@ -46,9 +46,10 @@ class ChannelRequant(HwOp):
         mult = site.constant(1, (channels,), np.int32).astype(np.int64)
         bias = site.constant(2, (channels,), np.int32).astype(np.int64)
         shift = site.shift(3, channels)
-        mult_bits = signed_bits(int(mult.min()), int(mult.max()))
+        multiplies = bool(np.any(mult != 1))
+        mult_bits = signed_bits(int(mult.min()), int(mult.max())) if multiplies else 0
         memories = [Memory("param", channels // pe, pe * (mult_bits + site.parameter_bits(bias, shift)))]
-        dsp = pe * (1 if mult_bits <= DSP_BITS else 2)
+        dsp = pe * multiplies * (1 if mult_bits <= DSP_BITS else 2)
         folded = site.folded(shape, pe)
         return site.build(
             [folded],

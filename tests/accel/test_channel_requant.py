@@ -57,6 +57,22 @@ def test_every_code_and_every_tie_rounds_exactly(check: Check, rounding):
     check(instance, {"s_axis": x}, {"m_axis": expected(x, mult, bias, shift, Rounding(rounding))})
 
 
+@pytest.mark.parametrize("mult", [1, 3])
+@pytest.mark.parametrize("rounding", ["HALF_EVEN", "HALF_UP"])
+def test_a_wide_accumulator_is_requantized_with_and_without_a_multiplier(check: Check, mult, rounding):
+    rng = np.random.default_rng(5)
+    x = rng.integers(-(2**23), 2**23, (2, 20, 6))
+    x[0, 0] = [-(2**31) // mult + 2**20, 2**31 // mult - 2**20, -1, 0, 2**15, -(2**15)]
+    x[0, 1:6] = rng.integers(-8, 8, (5, 6)) * 2**15 + 2**14  # ties
+    bias, shift = rng.integers(-(2**16), 2**16, 6), rng.integers(14, 18, 6)
+    bias[0], shift[0] = 0, 15
+    instance = channel_requant("dut", np.full(6, mult), bias, shift, x[0].size, 2, Rounding(rounding), bits=32)
+    assert instance.parameters["MULT_BITS"] == (0 if mult == 1 else 3)
+    wanted = expected(x, mult, bias, shift, Rounding(rounding))
+    assert len(np.unique(wanted)) > 40
+    check(instance, {"s_axis": x}, {"m_axis": wanted}, in_bits=32)
+
+
 def test_bad_parameters_are_refused():
     one = np.ones(4, int)
     with pytest.raises(InstanceError, match="PE=3 must divide 4 channels; try 1, 2, 4"):

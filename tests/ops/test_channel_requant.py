@@ -50,3 +50,11 @@ def test_a_wrong_folding_is_refused():
     node.attribute[0].i = 4
     with pytest.raises(FoldingError, match=r"mult 'm' is int64\[8\], must be int32\[8\]"):
         hardware_node(node, constants | {"m": np.ones(8, np.int64)}, {"x": (1, 64, 8)})
+
+
+def test_where_every_multiplier_is_one_the_hardware_has_none():
+    node = helper.make_node("ChannelRequant", list("xmbs"), ["y"], name="scale", domain="psaflow.hw", PE=4)
+    constants = {"m": np.ones(8, np.int32), "b": np.full(8, -7, np.int32), "s": np.array([3, 9] * 4, np.int32)}
+    hw = hardware_node(node, constants, {"x": (1, 64, 8)})
+    assert [tuple(memory) for memory in hw.memories] == [("param", 2, 4 * (0 + 4 + 3))]
+    assert hw.resources["dsp"] == 0
