@@ -16,9 +16,12 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.base import Transformation
 
 from custom_ops import OpError, add_functions
-from custom_ops.runtime import ORT_ERRORS, ModelError, session
-from passes.graph import PassRefusal, get_metadata
+from custom_ops.load import ModelError, check_model
+from custom_ops.runtime import ORT_ERRORS, session
+from passes.explain import rounded_otherwise
+from passes.graph import PassRefusal, free_inputs, get_metadata
 from passes.logits_to_integer import SCALE
+from passes.scaling import errors_of
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +36,10 @@ class PassRecord:
 
     name: str
     stage: str
-    mismatches: int  # logits that differ from those before the pass
+    mismatches: int  # logits that differ from those before the pass, and that no rounding of scales explains
     nodes: int  # in the graph after it
     seconds: float
+    rounded: int = 0  # codes on the other side of a rounding boundary, where scales are no powers of two; each within its bound
 
 
 def logits_scale(model: ModelProto | Path) -> float:
@@ -45,23 +49,32 @@ def logits_scale(model: ModelProto | Path) -> float:
 
 
 def logits(model: ModelProto, images: np.ndarray) -> np.ndarray:
-    """Float64 logits [n, classes] of uint8 images, in plain onnxruntime, multiplied by the model's logits scale."""
-    name = model.graph.input[0].name
+    """Float64 logits [n, classes] of images (or whatever the model takes), in plain onnxruntime, multiplied by the model's logits scale."""
+    name = free_inputs(model)[0].name
     out = session(model, kernels=False).run(None, {name: images})[0]
     return out.reshape(len(images), -1).astype(np.float64) * logits_scale(model)
 
 
 class CheckedPasses:
-    """Applies passes to a model one by one and compares its answers on `images` (uint8 [n, H, W, 3]) around each."""
+    """Applies passes to a model one by one and compares its answers on `images` (uint8 [n, H, W, 3], or what it takes) around each.
+
+    A pass that rounds a ratio of scales notes how far each tensor may be off (`passes.scaling`); behind it, every layer is compared by
+    itself within that bound (`passes.explain`), and from there on the answers are compared with its own.
+    """
 
     def __init__(self, model: ModelProto, images: np.ndarray, *, tell: Callable[[str], None] | None = None) -> None:
-        self.wrapper = ModelWrapper(model, make_deepcopy=True)
+        copy = ModelProto()
+        copy.CopyFrom(model)
+        check_model(copy)
+        if len(free_inputs(copy)) != 1 or len(copy.graph.output) != 1:
+            raise PassError(f"a model of {len(free_inputs(copy))} inputs and {len(copy.graph.output)} outputs; supported is one of each")
+        self.wrapper = ModelWrapper(copy)
         self.images = images
         self.records: list[PassRecord] = []
         self._tell = tell or (lambda _: None)
         try:
-            self._expected = logits(model, images)
-        except ORT_ERRORS as error:
+            self._expected = logits(copy, images)
+        except (ModelError, *ORT_ERRORS) as error:
             raise PassError(f"the model to begin with does not run: {' '.join(str(error).split())}") from None
 
     def run(self, stage: str, passes: Sequence[Transformation]) -> ModelProto:
@@ -75,20 +88,29 @@ class CheckedPasses:
                 self.wrapper = self.wrapper.transform(step, make_deepcopy=False, cleanup=False)
                 add_functions(self.wrapper.model)
                 changed = self.wrapper.model.SerializeToString(deterministic=True) != before
-                mismatches = self._compare() if changed else 0
+                mismatches, rounded = self._compare(before) if changed else (0, 0)
             except PassRefusal as refusal:
                 raise PassError(f"{name}: {refusal}") from None
             except (OpError, ModelError, InferenceError, *ORT_ERRORS) as error:
                 raise PassError(f"{name}: leaves a graph that does not run: {' '.join(str(error).split())}") from error
-            self.records.append(PassRecord(name, stage, mismatches, len(self.wrapper.graph.node), time.perf_counter() - started))
+            self.records.append(PassRecord(name, stage, mismatches, len(self.wrapper.graph.node), time.perf_counter() - started, rounded))
             if mismatches:
                 raise PassError(f"{name}: changed {mismatches} of {self._expected.size} logits on {len(self.images)} images; "
                                 f"stopped in stage {stage!r}, the graph before it is the last good one")  # fmt: skip
             log.info("%s: %d nodes%s", name, len(self.wrapper.graph.node), "" if changed else ", nothing to do")
         return self.wrapper.model
 
-    def _compare(self) -> int:
-        given = logits(self.wrapper.model, self.images)
+    def _compare(self, before: bytes) -> tuple[int, int]:
+        """(logits that differ and must not, codes that a rounded scale sends to the other side of a boundary)."""
+        model = self.wrapper.model
+        given = logits(model, self.images)
         if given.shape != self._expected.shape:
             raise ModelError(f"logits of shape {list(given.shape)} instead of {list(self._expected.shape)}")
-        return int((given != self._expected).sum())
+        old = ModelProto.FromString(before)
+        noted = errors_of(model)
+        bounds = {tensor: noted[tensor] for tensor in noted.keys() - errors_of(old).keys()}
+        if not bounds:
+            return int((given != self._expected).sum()), 0
+        rounded = rounded_otherwise(old, model, bounds, self.images)
+        self._expected = given
+        return 0, rounded

@@ -129,7 +129,7 @@ class Build:
 
     def _exported(self) -> ModelProto:
         if self.source.suffix == ".onnx":
-            from custom_ops.runtime import read_model
+            from custom_ops.load import read_model
 
             model = read_model(self.source)
             check_input(self.source, [_described(value) for value in model.graph.input])

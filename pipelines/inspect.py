@@ -61,7 +61,7 @@ def show(result: dict[str, Any]) -> None:
 @partial(command, plain=show)
 def main(models: tuple[Path, ...], diff: bool, netron: bool, data: Path | None) -> dict[str, Any]:
     """Nodes of MODELS with shapes, datatypes, MACs, parameters and table bits."""
-    from custom_ops.runtime import read_model
+    from custom_ops.load import read_model
 
     if diff and len(models) != 2:
         raise UserError(f"--diff compares two models, got {len(models)}")

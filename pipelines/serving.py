@@ -35,7 +35,7 @@ def integer_model(source: Path) -> ModelProto:
     from passes.check import CheckedPasses
 
     if source.suffix == ".onnx":
-        from custom_ops.runtime import read_model
+        from custom_ops.load import read_model
 
         model = read_model(source)
     else:
@@ -67,7 +67,7 @@ def is_fused(model: ModelProto) -> bool:
 def served(source: Path) -> ModelProto:
     """A checkpoint or an .onnx as onnxruntime serves it: integers, fused; one that is fused already as it is."""
     if source.suffix == ".onnx":
-        from custom_ops.runtime import read_model
+        from custom_ops.load import read_model
 
         model = read_model(source)
         if is_fused(model):
