@@ -10,7 +10,7 @@ from passes.graph import Graph, Rewrite, attribute, set_attribute
 
 
 class FoldClip(Rewrite):
-    """Clip(Requant(x; lo, hi), a, b) -> Requant(x; clip(lo, a, b), clip(hi, a, b)); Clip(ChannelLUT(x, t), a, b) -> the table clip(t, a, b).
+    """Clip(Requant(x; lo, hi), a, b) -> Requant(x; clip(lo, a, b), clip(hi, a, b)); Clip(ChannelLUT(x, t), a, b) -> clip(t, a, b).
 
     a and b are constant codes, and nothing else reads what is clipped. A table must be full: between knots clipping is not linear.
     """

@@ -76,7 +76,7 @@ def _range(graph: Graph, node: NodeProto, ranges: dict[str, Range]) -> Range | N
         return (min(given[0][0] * count, 0), max(given[0][1] * count, 0)) if count else None
     if len(given) < 2 or given[1] is None:
         return None
-    (a, b), (c, d) = given
+    (a, b), (c, d) = given[0], given[1]
     if node.op_type == "Add":
         return a + c, b + d
     if node.op_type == "Mul":

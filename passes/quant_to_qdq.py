@@ -15,7 +15,7 @@ MOST_BITS = 8  # of an activation
 
 
 class QuantToQDQ(Rewrite):
-    """Quant(x, s, z, n) -> DequantizeLinear(Clip(QuantizeLinear(x, s, z), low, high), s, z); Quant(constant) -> DequantizeLinear(integers, s).
+    """Quant(x, s, z, n) -> DequantizeLinear(Clip(QuantizeLinear(x, s, z), low, high), s, z); Quant(W) -> DequantizeLinear(codes, s).
 
     low..high is what n bits hold, signed or not, narrow or not; without the Clip where that is -128..127. Unsigned codes beyond 127 are
     stored 128 less, with z - 128. Activations: up to 8 bits, one scale, ties to even. Constants: up to 8 bits as int8, else int32.
@@ -31,7 +31,8 @@ class QuantToQDQ(Rewrite):
         if rounding.upper() not in ("ROUND", "HALF_EVEN"):
             raise PassRefusal(f"{node.name}: rounding {rounding}; supported is ROUND, ties to even")
         if bits.size != 1 or not 1 <= float(bits.ravel()[0]) <= 32 or float(bits.ravel()[0]) % 1:
-            raise PassRefusal(f"{node.name}: a bit width of {bits.ravel()[:1].tolist()}; supported are 1..{MOST_BITS}, of constants up to 32")
+            width = bits.ravel()[:1].tolist()
+            raise PassRefusal(f"{node.name}: a bit width of {width}; supported are 1..{MOST_BITS}, for constants 1..32")
         if np.any(zero != np.rint(zero)):
             raise PassRefusal(f"{node.name}: zero point {zero.ravel()[0]:g} is no integer")
         signed, narrow, width = bool(attribute(node, "signed", 1)), bool(attribute(node, "narrow", 1)), int(bits.ravel()[0])

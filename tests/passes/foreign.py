@@ -172,7 +172,7 @@ def _power_of_two_norm(channels: int):
     import torch
 
     norm.weight.data = torch.tensor(2.0 ** rng.integers(-1, 2, channels), dtype=torch.float32)
-    norm.bias.data = torch.tensor(rng.integers(-8, 8, channels) / 16, dtype=torch.float32)
+    norm.bias.data = torch.tensor(rng.integers(-2, 3, channels), dtype=torch.float32)
     return norm
 
 
