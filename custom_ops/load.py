@@ -23,6 +23,7 @@ from custom_ops.quant import OP_TYPES
 
 MOST_ELEMENTS = 2**28  # of one tensor, per image; a float tensor of that size takes 1 GiB
 STANDARD = ("", "ai.onnx")
+ONNX_ERRORS = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError)
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear", *OP_TYPES)
 # Ops whose result may be larger than all that goes in, or is another every time: no pass takes them.
 UNBOUNDED = frozenset(
@@ -182,7 +183,7 @@ def _upgraded(model: ModelProto) -> ModelProto:
     version = _opset(model)
     try:
         return onnx.version_converter.convert_version(model, OPSET)
-    except (RuntimeError, ValueError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+    except (onnx.version_converter.ConvertError, *ONNX_ERRORS) as error:
         raise ModelError(f"opset {version} cannot be brought to {OPSET}: {_one_line(error)}; export it with opset {OPSET}") from None
 
 
@@ -191,7 +192,7 @@ def _inferred(model: ModelProto) -> ModelProto:
     try:
         onnx.checker.check_model(model)
         return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
+    except ONNX_ERRORS as error:
         raise ModelError(f"not valid: {_one_line(error)}") from None
 
 

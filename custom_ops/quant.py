@@ -54,6 +54,9 @@ def check_quant(node: NodeProto, bits: float | None = None) -> None:
         mode = values["rounding_mode"].s.decode()
         if mode.upper() not in ROUNDING_MODES:
             raise OpError(f"{label}: rounding_mode={mode} is refused; use {' or '.join(ROUNDING_MODES)}")
+    for name in ("signed", "narrow"):
+        if name in values and values[name].i not in (0, 1):
+            raise OpError(f"{label}: {name}={values[name].i} must be 0 or 1")
     signed = values["signed"].i if "signed" in values else 1
     if bits == 1 and signed:
         raise OpError(f"{label}: signed with 1 bit is bipolar in QONNX, not a range; use BipolarQuant")

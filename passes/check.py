@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 from onnx.shape_inference import InferenceError
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.base import Transformation
@@ -19,9 +20,10 @@ from custom_ops import OpError, add_functions
 from custom_ops.load import ModelError, check_model
 from custom_ops.runtime import ORT_ERRORS, session
 from passes.explain import rounded_otherwise
+from passes.function_to_lut import BOUNDARY_ENTRIES
 from passes.graph import PassRefusal, free_inputs, get_metadata
 from passes.logits_to_integer import SCALE
-from passes.scaling import errors_of
+from passes.scaling import ERRORS, errors_of
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +47,37 @@ class PassRecord:
 def logits_scale(model: ModelProto | Path) -> float:
     """What one unit of a stage's logits is worth: from the metadata of a model or file, 1 where there is none."""
     proto = model if isinstance(model, ModelProto) else onnx.load(model, load_external_data=False)
-    return float(get_metadata(proto, SCALE) or 1.0)
+    text = get_metadata(proto, SCALE)
+    if text is None:
+        return 1.0
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = math.nan
+    if not 0 < scale < math.inf:
+        raise PassError(f"metadata {SCALE}={text[:40]!r} is no positive number; leave it out of the model")
+    return scale
+
+
+def prepared(model: ModelProto) -> ModelProto:
+    """A checked copy of a model, ready for the passes: one input, one output, only notes that are ours. Raises PassError or ModelError."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    check_model(copy)
+    if len(free_inputs(copy)) != 1 or len(copy.graph.output) != 1:
+        raise PassError(f"a model of {len(free_inputs(copy))} inputs and {len(copy.graph.output)} outputs; supported is one of each")
+    if copy.graph.output[0].type.tensor_type.elem_type in (TensorProto.FLOAT, TensorProto.DOUBLE):
+        for entry in [p for p in copy.metadata_props if p.key in (SCALE, ERRORS, BOUNDARY_ENTRIES)]:
+            copy.metadata_props.remove(entry)  # what the passes note about integers; float logits are worth what they are
+    logits_scale(copy)
+    try:
+        errors_of(copy)
+    except PassRefusal as refusal:
+        raise PassError(str(refusal)) from None
+    entries = get_metadata(copy, BOUNDARY_ENTRIES)
+    if entries is not None and not (entries.isascii() and entries.isdigit()):
+        raise PassError(f"metadata {BOUNDARY_ENTRIES}={entries[:40]!r} is no number; leave it out of the model")
+    return copy
 
 
 def logits(model: ModelProto, images: np.ndarray) -> np.ndarray:
@@ -53,6 +85,19 @@ def logits(model: ModelProto, images: np.ndarray) -> np.ndarray:
     name = free_inputs(model)[0].name
     out = session(model, kernels=False).run(None, {name: images})[0]
     return out.reshape(len(images), -1).astype(np.float64) * logits_scale(model)
+
+
+def transformed(model: ModelWrapper, step: Transformation) -> ModelWrapper:
+    """`model` after one pass, changed in place, with the bodies that it needs; PassError where it refuses or leaves a broken graph."""
+    name = type(step).__name__
+    try:
+        model = model.transform(step, make_deepcopy=False, cleanup=False)
+        add_functions(model.model)
+    except PassRefusal as refusal:
+        raise PassError(f"{name}: {refusal}") from None
+    except (OpError, ModelError, InferenceError, *ORT_ERRORS) as error:
+        raise PassError(f"{name}: leaves a graph that does not run: {' '.join(str(error).split())}") from error
+    return model
 
 
 class CheckedPasses:
@@ -63,11 +108,7 @@ class CheckedPasses:
     """
 
     def __init__(self, model: ModelProto, images: np.ndarray, *, tell: Callable[[str], None] | None = None) -> None:
-        copy = ModelProto()
-        copy.CopyFrom(model)
-        check_model(copy)
-        if len(free_inputs(copy)) != 1 or len(copy.graph.output) != 1:
-            raise PassError(f"a model of {len(free_inputs(copy))} inputs and {len(copy.graph.output)} outputs; supported is one of each")
+        copy = prepared(model)
         self.wrapper = ModelWrapper(copy)
         self.images = images
         self.records: list[PassRecord] = []
@@ -84,9 +125,8 @@ class CheckedPasses:
             self._tell(name)
             started = time.perf_counter()
             before = self.wrapper.model.SerializeToString(deterministic=True)
+            self.wrapper = transformed(self.wrapper, step)
             try:
-                self.wrapper = self.wrapper.transform(step, make_deepcopy=False, cleanup=False)
-                add_functions(self.wrapper.model)
                 changed = self.wrapper.model.SerializeToString(deterministic=True) != before
                 mismatches, rounded = self._compare(before) if changed else (0, 0)
             except PassRefusal as refusal:

@@ -124,7 +124,11 @@ def note_error(model: ModelProto, tensor: str, bound: float, float_error: float)
 
 def errors_of(model: ModelProto) -> dict[str, tuple[float, float]]:
     """Tensor -> its bounds, of all that is not exact; {} for a model whose scales are powers of two."""
-    return {tensor: (float(ours), float(floats)) for tensor, (ours, floats) in json.loads(get_metadata(model, ERRORS) or "{}").items()}
+    text = get_metadata(model, ERRORS) or "{}"
+    try:
+        return {tensor: (float(ours), float(floats)) for tensor, (ours, floats) in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError):
+        raise PassRefusal(f"metadata {ERRORS}={text[:40]!r} is none of ours; leave it out of the model") from None
 
 
 def float_error(terms: int, size: np.ndarray, scale: float = 1.0) -> float:

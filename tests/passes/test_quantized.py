@@ -54,9 +54,9 @@ def test_a_quantizer_gives_its_scale_and_zero_point_or_refuses() -> None:
         return output_of(Graph(ModelWrapper(model)), node(model, "QuantizeLinear"))
 
     assert quantizer("int8 z = {-7}") == (0.25, -7)
-    with pytest.raises(PassRefusal, match="^q: quantizes to uint8 and 1 zero points; supported are 8 bits"):
+    with pytest.raises(PassRefusal, match=r"^q: quantizes to uint8 and 1 zero points; supported are 8 bits"):
         quantizer("uint8 z = {7}", kind="uint8")
-    with pytest.raises(PassRefusal, match="^q: quantizes to a computed zero point"):
+    with pytest.raises(PassRefusal, match=r"^q: quantizes to a computed zero point"):
         quantizer("int8 z = {7}", "(x, s)", kind="uint8")
 
 
