@@ -84,6 +84,8 @@ def logits(model: ModelProto, images: np.ndarray) -> np.ndarray:
     """Float64 logits [n, classes] of images (or whatever the model takes), in plain onnxruntime, multiplied by the model's logits scale."""
     name = free_inputs(model)[0].name
     out = session(model, kernels=False).run(None, {name: images})[0]
+    if out.shape[:1] != (len(images),):
+        raise ModelError(f"gives {list(out.shape)} for {len(images)} inputs; supported is one row for each, with a dynamic batch")
     return out.reshape(len(images), -1).astype(np.float64) * logits_scale(model)
 
 
@@ -117,6 +119,13 @@ class CheckedPasses:
             self._expected = logits(copy, images)
         except (ModelError, *ORT_ERRORS) as error:
             raise PassError(f"the model to begin with does not run: {' '.join(str(error).split())}") from None
+        if not np.isfinite(self._expected).all():
+            raise PassError(f"the model to begin with gives NaN or infinity on {len(images)} inputs; train it again")
+
+    @property
+    def expected(self) -> np.ndarray:
+        """Float64 logits [n, classes] that the next pass must not change."""
+        return self._expected
 
     def run(self, stage: str, passes: Sequence[Transformation]) -> ModelProto:
         """The model after `passes`; PassError where one refuses or changes an answer."""

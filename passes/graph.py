@@ -145,6 +145,8 @@ class Graph:
         if node is None:
             return self.add_constant(tensor, change(value))  # type: ignore[arg-type]
         axes, dequantize = values[0].ndim, node.op_type == "DequantizeLinear"  # type: ignore[union-attr]
+        if any(v.ndim > (min(axes, 1) if dequantize else axes) for v in values[1:]):  # type: ignore[union-attr]
+            return None  # the quantizer gives more axes than the constant has
         axis = int(attribute(node, "axis", 1)) if dequantize else -1  # type: ignore[call-overload]
         copy = NodeProto.FromString(node.SerializeToString())
         for position, v in enumerate(values):
