@@ -38,7 +38,7 @@ class MinimizeWidths(Transformation):
             low, high = found
             ranges[node.output[0]] = found
             datatype = integer_datatype(low, high)
-            wide = node.op_type in ("MatMulInteger", "Add", "Mul", "ReduceSum")
+            wide = graph.element_type(node.output[0]) == TensorProto.INT32
             if low >= -(2**31) and high < 2**31 and (wide or datatype.bitwidth() <= SHORT):
                 model.set_tensor_datatype(node.output[0], datatype)
                 log.info("%s: %s", node.output[0], datatype.name)

@@ -70,7 +70,8 @@ class QuantToQDQ(Rewrite):
 
     def _constant(self, graph: Graph, node: NodeProto, value: np.ndarray, scale: np.ndarray, zero: np.ndarray, low: int, high: int) -> None:
         try:
-            codes = np.rint(np.clip(value / scale + zero, low, high)) - zero
+            with np.errstate(over="ignore"):
+                codes = np.rint(np.clip(value / scale + zero, low, high)) - zero
         except ValueError:
             raise PassRefusal(f"{node.name}: a scale of shape {list(scale.shape)} for a constant of shape {list(value.shape)}") from None
         if codes.shape != value.shape:

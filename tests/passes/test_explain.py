@@ -56,5 +56,5 @@ def test_a_quantizer_without_a_bound_must_be_equal() -> None:
     after = apply(before, MatMulToInteger())
     quantize = node(after, "QuantizeLinear")
     quantize.input[1] = "ys"
-    with pytest.raises(PassRefusal, match="^a: .* rounding explains 0$"):
+    with pytest.raises(PassRefusal, match=r"^a: .* rounding explains 0$"):
         rounded_otherwise(before, after, errors_of(after), X)

@@ -25,7 +25,7 @@ def datatypes(nodes: str, out: str = "int32[N,2] y") -> dict[str, str]:
     (f"m = {REQUANT.format(0, 127)} y = MatMulInteger (m, u)", {"y": "UINT8", "u": "INT2"}),  # a byte stays a byte
     ("c = Clip (x, low, high) y = MatMulInteger (c, w)", {"c": "INT4", "y": "INT8", "w": "INT4"}),  # -85..88
     ("m = MatMulInteger (x, w) y = Add (m, b)", {"m": "INT12", "y": "INT12", "w": "INT4"}),
-    ("c = Cast <to = 6> (x) y = Add (c, c)", {"y": "INT9"}),
+    ("c = Cast <to = 6> (x) y = Add (c, c)", {"c": "INT8", "y": "INT9"}),
 ])  # fmt: skip
 def test_widths(nodes: str, expected: dict[str, str]) -> None:
     assert datatypes(nodes) == expected
