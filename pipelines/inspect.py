@@ -181,13 +181,23 @@ def differences(before: list[Row], after: list[Row]) -> list[str]:
         sums = [sum(getattr(row, count) for row in rows) for rows in (before, after)]
         if sums[0] != sums[1]:
             lines.append(f"{count.replace('_', ' ')}: {sums[0]} -> {sums[1]}")
-    there = {row.node: asdict(row) for row in after}
-    for old in map(asdict, before):
-        new = there.get(old["node"], old)
+    there = _by_name(after)
+    for key, row in _by_name(before).items():
+        old, new = asdict(row), asdict(there.get(key, row))
         changed = [f"{key.replace('_', ' ')} {old[key] or '-'} -> {new[key] or '-'}" for key in old if old[key] != new[key]]
         if changed:
             lines.append(f"{old['node']}: {', '.join(changed)}")
     return lines
+
+
+def _by_name(rows: list[Row]) -> dict[tuple[str, int], Row]:
+    """Rows by name and, where several share one, their number."""
+    seen: Counter[str] = Counter()
+    found = {}
+    for row in rows:
+        found[row.node, seen[row.node]] = row
+        seen[row.node] += 1
+    return found
 
 
 def _open_netron(path: Path) -> None:

@@ -299,6 +299,6 @@ def mutant(original: bytes, seed: int) -> tuple[str, bytes]:
     chosen = [MUTATIONS[kind]] + ([MUTATIONS[rng.integers(len(MUTATIONS))]] if rng.random() < 0.25 else [])
     for mutate in chosen:
         if model.graph.node and model.graph.initializer:
-            with contextlib.suppress(ValueError, TypeError, KeyError):  # what is broken already cannot be read to break it further
+            with contextlib.suppress(ValueError, TypeError, KeyError, IndexError):  # what is broken already cannot be read to break it further
                 mutate(model, rng)
     return " + ".join(m.__name__ for m in chosen), model.SerializeToString()
