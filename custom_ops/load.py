@@ -22,6 +22,7 @@ from custom_ops.quant import DOMAINS as QUANT_DOMAINS
 from custom_ops.quant import OP_TYPES
 
 MOST_ELEMENTS = 2**28  # of one tensor, per image; a float tensor of that size takes 1 GiB
+MOST_BITS = 32  # of a Quant
 STANDARD = ("", "ai.onnx")
 ONNX_ERRORS = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError)
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear", *OP_TYPES)
@@ -70,6 +71,7 @@ def check_model(model: ModelProto, source: str = "model in memory") -> ModelProt
         _check_opsets(model)
         _check_names(model)
         _check_nodes(model)
+        _drop_notes_given_twice(model)
         constants = _check_constants(model)
         _check_quantizers(model, constants)
         if _opset(model) < OPSET:
@@ -137,6 +139,10 @@ def _check_nodes(model: ModelProto) -> None:
             raise ModelError(f"{label(node)}: gives no result")
         if any(a.HasField("g") or a.graphs for a in node.attribute):
             raise ModelError(f"{label(node)}: control flow, which no pass lowers; export the network without it")
+        for attribute in node.attribute:
+            for text in (attribute.s, *attribute.strings):
+                if not _is_text(text):
+                    raise ModelError(f"{label(node)}: attribute {attribute.name}={text[:20]!r} is no text in UTF-8")
         if node.domain in QUANT_DOMAINS and node.op_type not in OP_TYPES:
             raise ModelError(f"{label(node)}: supported of QONNX are {' and '.join(OP_TYPES)}; a one-bit number without a zero, a float "
                              "or a truncated one has no integer form here, so quantize to 2 to 8 bits")  # fmt: skip
@@ -146,6 +152,23 @@ def _check_nodes(model: ModelProto) -> None:
         if function.domain not in DOMAINS and (function.domain not in QUANT_DOMAINS or function.name not in OP_TYPES):
             raise ModelError(f"function {function.domain}.{function.name}: functions of others are not run; "
                              "inline them with onnx.inliner.inline_local_functions")  # fmt: skip
+
+
+def _drop_notes_given_twice(model: ModelProto) -> None:
+    """Shape notes of inputs and outputs, which have theirs already, and second notes of a tensor go: inference makes them anew."""
+    seen = {v.name for v in (*model.graph.input, *model.graph.output)}
+    for value in list(model.graph.value_info):
+        if value.name in seen:
+            model.graph.value_info.remove(value)
+        seen.add(value.name)
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _check_constants(model: ModelProto) -> dict[str, np.ndarray]:
@@ -177,6 +200,9 @@ def _check_quantizers(model: ModelProto, constants: dict[str, np.ndarray]) -> No
         if scale is not None and not (scale.size and np.all(np.isfinite(scale)) and np.all(scale > 0)):
             wrong = scale[~(np.isfinite(scale) & (scale > 0))].ravel()[:1].tolist()
             raise ModelError(f"{label(node)}: scale {wrong}; scales are positive and finite")
+        bits = constants.get(node.input[3]) if node.op_type in OP_TYPES and len(node.input) > 3 else None
+        if bits is not None and not (bits.size == 1 and float(bits.ravel()[0]) in range(1, MOST_BITS + 1)):
+            raise ModelError(f"{label(node)}: a bit width of {bits.ravel()[:1].tolist()}; supported is one of 1..{MOST_BITS}")
 
 
 def _upgraded(model: ModelProto) -> ModelProto:

@@ -97,6 +97,9 @@ FAULTS = {
     "negative scale": (lambda m: set_value(m, "s", np.array(-0.5)), ("Quant q", "scale [-0.5]", "positive and finite")),
     "infinite scale": (lambda m: set_value(m, "s", np.array(np.inf)), ("Quant q", "scale [inf]", "positive and finite")),
     "no scale": (lambda m: set_value(m, "s", np.array(0)), ("Quant q", "scale [0.0]", "positive and finite")),
+    "infinite bit width": (lambda m: set_value(m, "n", np.array(np.inf)), ("Quant q", "bit width of [inf]", "1..32")),
+    "half a bit": (lambda m: set_value(m, "n", np.array(3.5)), ("Quant q", "bit width of [3.5]")),
+    "text that is none": (lambda m: setattr(m.graph.node[0].attribute[2], "s", b"RO\xa3ND"), ("Quant q", "no text in UTF-8")),
     "signed of 2": (lambda m: setattr(m.graph.node[0].attribute[0], "i", 2), ("Quant q", "signed=2 must be 0 or 1")),
     "attribute of another type": (lambda m: m.graph.node[2].attribute.append(helper.make_attribute("axis", "text")), ("not valid", "axis")),
     "another shape": (lambda m: set_value(m, "w", np.zeros(5)), ("not valid", "y")),
@@ -143,6 +146,13 @@ def test_an_older_opset_is_brought_up_and_answers_the_same(opset: int) -> None:
     new = check_model(old)
     assert new.opset_import[0].version == 18
     assert (session(new, kernels=False).run(None, {"x": x})[0] == expected).all()
+
+
+def test_a_shape_note_that_is_there_twice_is_dropped() -> None:
+    noted = model()
+    for name in ("a", "a", "y", "b"):
+        noted.graph.value_info.append(helper.make_tensor_value_info(name, 1, ["N", 2]))
+    assert [v.name for v in check_model(noted).graph.value_info] == ["a", "b"]
 
 
 def test_bodies_of_ours_that_a_file_brings_are_replaced() -> None:
