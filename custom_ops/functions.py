@@ -16,7 +16,7 @@ from custom_ops.op import DOMAIN, HW_DOMAIN, OPSET, VERSION, Op, OpError, sugges
 from custom_ops.patch_linear import PatchLinear
 from custom_ops.psa import PSA
 from custom_ops.quant import DOMAINS as QUANT_DOMAINS
-from custom_ops.quant import OP_TYPE as QUANT
+from custom_ops.quant import OP_TYPES as QUANT
 from custom_ops.quant import check_quant, quant_function
 from custom_ops.requant import Requant
 from custom_ops.token_linear import TokenLinear
@@ -121,7 +121,7 @@ def _attach(model: ModelProto, key: Key) -> None:
 def _function(key: Key, opset: int) -> FunctionProto:
     domain, name, overload = key
     if domain in QUANT_DOMAINS:
-        return quant_function(domain, opset)
+        return quant_function(domain, opset, name)
     return DOMAINS[domain][name].function(overload, opset)
 
 
@@ -142,4 +142,4 @@ def _overload(node: NodeProto) -> str:
 
 
 def _is_ours(domain: str, name: str) -> bool:
-    return domain in DOMAINS or (domain in QUANT_DOMAINS and name == QUANT)
+    return domain in DOMAINS or (domain in QUANT_DOMAINS and name in QUANT)

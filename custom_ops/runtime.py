@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 import onnx
-from google.protobuf.message import DecodeError
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported, hence before it
 
@@ -21,9 +20,10 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from custom_ops.functions import DOMAINS, calls, nodes_of
 from custom_ops.kernels import KERNELS, KernelError, isa, library
+from custom_ops.load import ModelError, parse
 from custom_ops.op import suggestion
 from custom_ops.quant import DOMAINS as QUANT_DOMAINS
-from custom_ops.quant import OP_TYPE as QUANT
+from custom_ops.quant import OP_TYPES as QUANT
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +46,6 @@ ORT_ERRORS = tuple(
 _KERNELS_OF: weakref.WeakKeyDictionary[onnxruntime.InferenceSession, dict[str, int]] = weakref.WeakKeyDictionary()
 
 
-class ModelError(ValueError):
-    """A model that cannot be opened; the message names the file, the reason and the way out in one line."""
-
-
 def session(
     model: Path | str | bytes | onnx.ModelProto,
     kernels: bool | Literal["auto"] = "auto",
@@ -66,7 +62,7 @@ def session(
     False runs every node as written. Raises ModelError. `kernels_of` tells which kernels a session has.
     """
     source = f"{model}" if isinstance(model, Path | str) else "model in memory"
-    proto = _load(model, source)
+    proto = model if isinstance(model, onnx.ModelProto) else parse(model, source)
     if outputs is not None:
         proto = expose(proto, outputs, source)
     options = onnxruntime.SessionOptions()
@@ -122,30 +118,6 @@ def expose(model: onnx.ModelProto, outputs: Sequence[str] | Literal["all"], sour
     return copy
 
 
-def read_model(path: Path) -> onnx.ModelProto:
-    """The model in a file; ModelError where it is missing, no ONNX, or truncated."""
-    return _load(path, str(path))
-
-
-def _load(model: Path | str | bytes | onnx.ModelProto, source: str) -> onnx.ModelProto:
-    if isinstance(model, onnx.ModelProto):
-        return model
-    try:
-        proto = onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(str(model))
-    except FileNotFoundError as error:
-        missing = error.filename or source
-        raise ModelError(f"{source}: no file '{missing}'; build the stage first or check the path") from None
-    except IsADirectoryError:
-        raise ModelError(f"{source}: is a folder; name the .onnx file in it") from None
-    except OSError as error:
-        raise ModelError(f"{source}: cannot be read: {error.strerror}; check its permissions") from None
-    except (DecodeError, onnx.checker.ValidationError):
-        raise ModelError(f"{source}: not an ONNX model, or truncated; write it again") from None
-    if not proto.graph.output:
-        raise ModelError(f"{source}: no graph with outputs, so empty or truncated; write it again")
-    return proto
-
-
 def _check_bodies(model: onnx.ModelProto, source: str, registered: bool) -> None:
     bodies = {(function.domain, function.name, function.overload) for function in model.functions}
     for node in calls(model):
@@ -153,7 +125,7 @@ def _check_bodies(model: onnx.ModelProto, source: str, registered: bool) -> None
         has_kernel = registered and (node.domain, node.op_type) in KERNELS
         if ours and not has_kernel and (node.domain, node.op_type, node.overload) not in bodies:
             reason = f"node '{node.name}' is {node.domain}.{node.op_type}, which has no function body here"
-            known = node.domain in DOMAINS or node.op_type == QUANT
+            known = node.domain in DOMAINS or node.op_type in QUANT
             way_out = "run custom_ops.add_functions on the model" if known else "replace it by Quant or standard ops"
             raise ModelError(f"{source}: {reason}; {way_out}")
 

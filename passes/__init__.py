@@ -7,6 +7,7 @@ from qonnx.transformation.base import Transformation
 from passes.affine_to_requant import AffineToRequant
 from passes.annotate import AnnotateDatatypes, InferShapes, RemoveUnused
 from passes.check_accumulators import CheckAccumulators
+from passes.drop_constant_inputs import DropConstantInputs
 from passes.expand_table import ExpandTable
 from passes.finn.affine_to_psa_requant import AffineToPSARequant
 from passes.finn.drop_renames import DropRenames
@@ -18,6 +19,8 @@ from passes.finn.residual_add_to_elementwise_add import ResidualAddToElementwise
 from passes.finn.table_to_psa_lut import TableToPSALUT
 from passes.finn.token_mean_to_global_acc_pool import TokenMeanToGlobalAccPool
 from passes.finn.token_mix_to_psa_token_mix import TokenMixToPSATokenMix
+from passes.fold_clip import FoldClip
+from passes.fold_constants import FoldConstants
 from passes.fold_to_target import FoldToTarget
 from passes.fold_weight_transpose import FoldWeightTranspose
 from passes.function_to_lut import FunctionToLUT
@@ -45,22 +48,32 @@ from passes.logits_to_integer import LogitsToInteger
 from passes.matmul_to_integer import MatMulToInteger
 from passes.mean_to_integer import MeanToInteger
 from passes.merge_tables import MergeTables
+from passes.minimize_widths import MinimizeWidths
 from passes.move_dequantize_down import MoveDequantizeDown
 from passes.move_quant_up import MoveQuantUp
 from passes.move_squeeze_down import MoveSqueezeDown
 from passes.move_transpose_up import MoveTransposeUp
+from passes.output_to_integer import OutputToInteger
 from passes.quant_to_qdq import QuantToQDQ
+from passes.remove_identity import RemoveIdentity
+from passes.remove_requantization import RemoveRequantization
+from passes.rename_int_quant import RenameIntQuant
 from passes.require_hardware import RequireHardware
 from passes.require_integer import RequireInteger
 from passes.residual_to_integer import ResidualToInteger
+from passes.signed_activations import SignedActivations
 from passes.size_fifos import SizeFifos
 from passes.tabulate_psa import TabulatePSA
 from passes.tabulate_requant import TabulateRequant
 from passes.transposed_matmul import TransposedMatMul
 
 TIDY = (
+    DropConstantInputs(),
     LiftConstants(),
     RemoveUnused(),
+    RenameIntQuant(),
+    RemoveIdentity(),
+    FoldConstants(),
     InferShapes(),
     GemmToMatMul(),
     FoldWeightTranspose(),
@@ -79,17 +92,22 @@ STREAMLINE = (
 
 INTEGER = (
     QuantToQDQ(),
+    SignedActivations(),
     MoveDequantizeDown(),
+    RemoveRequantization(),
     InferShapes(),
     AffineToRequant(),
     MatMulToInteger(),
     ResidualToInteger(),
     MeanToInteger(),
     LogitsToInteger(),
+    OutputToInteger(),
     FunctionToLUT(),
+    FoldClip(),
     InferShapes(),
     RequireInteger(),
     CheckAccumulators(),
+    MinimizeWidths(),
     AnnotateDatatypes(),
 )
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 from onnx import NodeProto
 
 from passes.graph import Graph, Rewrite
-from passes.quantized import activation, bias_codes, make_requant, output_scale, parameter, shift_for
+from passes.quantized import activation, make_requant, output_of, parameter
+from passes.scaling import exact_scaling
 
 
 class AffineToRequant(Rewrite):
-    """Q(DQ(x) * DQ(w) + DQ(b)) -> Requant(x, mult = w, bias = b, shift = log2(s_out / (s_x * s_w))), w and b per channel."""
+    """Q(DQ(x) * DQ(w) + DQ(b)) -> Requant(x, mult = w, bias = b, shift = log2(s_out / (s_x * s_w))), w and b per channel.
+
+    Only where that is exact: all scales powers of two, zero points 0, b in whole units of s_x * s_w; the rest becomes a table.
+    """
 
     def rewrite(self, graph: Graph, node: NodeProto) -> bool:
         if node.op_type != "QuantizeLinear":
@@ -22,12 +27,18 @@ class AffineToRequant(Rewrite):
         bias = parameter(graph, add.input[1]) if add is not None else None
         if x is None or weight is None or weight.value is None or weight.value.ndim != 1 or (add is not None and bias is None):
             return False
-        name = node.output[0]
-        scale = x.scale * weight.scale
-        mult, shift = shift_for(scale, output_scale(graph, node), name)
-        if (mult != 1).any():
+        scale, zero = output_of(graph, node)
+        if zero or x.zero:
             return False
-        codes = bias_codes(bias, scale.ravel(), len(weight.value), name)
+        channels = len(weight.value)
+        offset = np.zeros(1) if bias is None else bias.real().ravel()
+        if offset.size not in (1, channels) or np.abs(weight.value).max() >= 2**31:
+            return False
+        ratio = np.broadcast_to(float(x.scale) * weight.scale.astype(np.float64).ravel() / scale, (channels,))
+        parameters = exact_scaling(ratio, np.broadcast_to(offset / scale, (channels,)), 0)
+        if parameters is None or np.any(parameters.mult != 1):
+            return False
         chain = [n for n in (product, add, node) if n is not None]
-        graph.replace(chain, [make_requant(graph, x.tensor, node.output[0], name, weight.value, codes, shift.ravel())])
+        graph.replace(chain, [make_requant(graph, x.tensor, node.output[0], node.output[0], weight.value, parameters.bias,
+                                           parameters.shift if weight.scale.size > 1 else parameters.shift[:1])])  # fmt: skip
         return True

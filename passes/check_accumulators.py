@@ -12,6 +12,7 @@ from qonnx.transformation.base import Transformation
 
 from passes.graph import Graph, PassRefusal, get_metadata
 from passes.logits_to_integer import SCALE
+from passes.scaling import errors_of
 
 log = logging.getLogger(__name__)
 EXACT_IN_FLOAT32 = 2**24
@@ -22,12 +23,12 @@ class CheckAccumulators(Transformation):
     """sum(|w|) * 128 + |bias| < 2**24 for every output channel of every linear layer; notes each accumulator's width.
 
     Refuses, naming the layer and the channel, where it does not hold. A graph that never was float (it has no logits
-    scale) needs int32 only.
+    scale), or whose scales were rounded (float32 was not exact then, and its error is noted), needs int32 only.
     """
 
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
         graph = Graph(model)
-        limit = INT32 if get_metadata(model.model, SCALE) is None else EXACT_IN_FLOAT32
+        limit = INT32 if get_metadata(model.model, SCALE) is None or errors_of(model.model) else EXACT_IN_FLOAT32
         for node in graph.proto.node:
             if node.op_type == "MatMulInteger":
                 bound = accumulator_bound(graph, node)

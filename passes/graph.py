@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.base import Transformation
 
@@ -145,23 +145,34 @@ class Graph:
         self.reindex()
 
     def map_parameter(self, tensor: str, change: Callable[[np.ndarray], np.ndarray], rank: int | None = None) -> str | None:
-        """The constant `tensor`, or Quant of constants, with its values and scale changed; None where it is neither.
+        """The constant `tensor`, or Quant or DequantizeLinear of constants, with its values and scale changed; None where it is neither.
 
-        `change` gets arrays of as many axes as the constant has (`rank`, if given; else None is returned), of a Quant only
-        those that are not scalar; the name of the new tensor is returned, a new Quant is appended in place.
+        `change` gets arrays of as many axes as the constant has (`rank`, if given; else None is returned), of a quantizer only
+        those that are not scalar; the name of the new tensor is returned, a new quantizer is inserted beside the old one.
         """
         value = self.constant(tensor)
-        node = self.producer(tensor, "Quant") if value is None else None
+        node = self.producer(tensor, "Quant", "DequantizeLinear") if value is None else None
         values = [self.constant(i) for i in node.input] if node is not None else [value]
         if any(v is None for v in values) or rank not in (None, values[0].ndim):  # type: ignore[union-attr]
             return None
         if node is None:
             return self.add_constant(tensor, change(value))  # type: ignore[arg-type]
-        axes = values[0].ndim  # type: ignore[union-attr]
-        names = [i if v is None or v.size == 1 else self.add_constant(i, change(v.reshape((1,) * (axes - v.ndim) + v.shape)))
-                 for i, v in zip(node.input, values, strict=True)]  # fmt: skip
+        axes, dequantize = values[0].ndim, node.op_type == "DequantizeLinear"  # type: ignore[union-attr]
+        if any(v.ndim > (min(axes, 1) if dequantize else axes) for v in values[1:]):  # type: ignore[union-attr]
+            return None  # the quantizer gives more axes than the constant has
+        axis = int(attribute(node, "axis", 1)) if dequantize else -1  # type: ignore[call-overload]
         copy = NodeProto.FromString(node.SerializeToString())
-        copy.input[:] = names
+        for position, v in enumerate(values):
+            if v is None or (v.size == 1 and (position or v.ndim != axes)):
+                continue
+            if not dequantize or not position:
+                changed = change(v.reshape((1,) * (axes - v.ndim) + v.shape))
+            else:  # a vector along `axis`: its axis moves with it
+                changed = change(v.reshape([-1 if a == axis % axes else 1 for a in range(axes)]))
+                moved = next(a for a, n in enumerate(changed.shape) if n == v.size)
+                set_attribute(copy, "axis", moved)
+                changed = changed.ravel()
+            copy.input[position] = self.add_constant(node.input[position], changed)
         copy.output[:] = [self.new_name(tensor)]
         copy.name = copy.output[0]
         position = [id(n) for n in self.proto.node].index(id(node))
@@ -237,6 +248,19 @@ def attribute(node: NodeProto, name: str, default: object = None) -> object:
             value = helper.get_attribute_value(found)
             return value.decode() if isinstance(value, bytes) else value
     return default
+
+
+def set_attribute(node: NodeProto, name: str, value: int) -> None:
+    """Set an integer attribute of a node."""
+    kept = [a for a in node.attribute if a.name != name]
+    del node.attribute[:]
+    node.attribute.extend([*kept, helper.make_attribute(name, value)])
+
+
+def free_inputs(model: ModelProto) -> list[ValueInfoProto]:
+    """The inputs of a graph that are no constants with a name of their own (which some exporters list as well)."""
+    constants = {i.name for i in model.graph.initializer}
+    return [i for i in model.graph.input if i.name not in constants]
 
 
 def get_metadata(model: ModelProto, key: str) -> str | None:

@@ -6,7 +6,7 @@ from onnx import NodeProto, TensorProto
 
 from custom_ops import HW_DOMAIN
 from custom_ops.hw import FoldingError, HwNode, hardware_node
-from passes.graph import Graph, PassRefusal
+from passes.graph import Graph, PassRefusal, set_attribute
 
 
 def hardware_nodes(graph: Graph) -> list[NodeProto]:
@@ -28,8 +28,4 @@ def plan(graph: Graph, node: NodeProto) -> HwNode:
 def set_folding(node: NodeProto, **values: int) -> None:
     """Set integer attributes of a node."""
     for name, value in values.items():
-        kept = [a for a in node.attribute if a.name != name]
-        del node.attribute[:]
-        node.attribute.extend(kept)
-        attribute = node.attribute.add()
-        attribute.name, attribute.i, attribute.type = name, value, attribute.INT
+        set_attribute(node, name, value)

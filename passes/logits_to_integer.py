@@ -2,43 +2,67 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from passes.graph import Graph, PassRefusal, Rewrite, set_metadata
-from passes.matmul_to_integer import check_axis, read_linear
-from passes.quantized import bias_codes
+from passes.matmul_to_integer import read_linear
+from passes.scaling import INT32, note_error
 
 SCALE = "logits_scale"  # key of the model's metadata: what one unit of the integer logits is worth
+MOST_LEFT = 16  # bits that a bias which is no whole number of accumulator units adds below the point
 
 
 class LogitsToInteger(Rewrite):
-    """output = DQ(x) @ DQ(W) + DQ(b), one scale for all classes -> int32 MatMulInteger(x, W) + b; s_x * s_w to the metadata."""
+    """output = DQ(x) @ DQ(W) + b, one scale for all classes -> int32 MatMulInteger(x, W) + b / s; s = s_x * s_w to the metadata.
+
+    A bias that is no whole number of s is added to MatMulInteger(x, W) * 2**k, and s / 2**k is noted: off by at most s / 2**(k + 1).
+    """
 
     def rewrite(self, graph: Graph, node: NodeProto) -> bool:
         tensor = node.output[0]
-        found = read_linear(graph, tensor) if node.op_type in ("MatMul", "Add") and tensor in graph.outputs else None
-        if found is None:
+        linear = read_linear(graph, tensor, node.name or tensor) if tensor in graph.outputs else None
+        if linear is None or graph.consumers(tensor):
             return False
-        nodes, x, weight, bias, on_left = found
-        assert weight.value is not None
-        if on_left:
+        if linear.axis != -1:
             raise PassRefusal(f"{node.name}: the classifier's weights must be on the right")
-        check_axis(weight, 1, node.name)
-        scale = np.unique(x.scale.ravel() * weight.scale.ravel())
-        if scale.size != 1:
-            raise PassRefusal(f"{node.name}: {scale.size} weight scales in the classifier; the largest integer is the largest logit "
+        if math.isfinite(linear.chain.low) or math.isfinite(linear.chain.high):
+            raise PassRefusal(f"{node.name}: the output is clipped behind the classifier without a quantizer; leave the clip out")
+        scales = np.unique(linear.scale * linear.chain.gain)
+        if scales.size != 1 or scales[0] <= 0:
+            raise PassRefusal(f"{node.name}: {scales.size} weight scales in the classifier; the largest integer is the largest logit "
                               "only with one, quantize it per tensor")  # fmt: skip
-        codes = bias_codes(bias, scale, weight.value.shape[1], node.name)
-        accumulator = graph.new_name(f"{tensor}_accumulator")
-        matrix = graph.add_constant(f"{tensor}_weight_int8", weight.value)
-        offset = graph.add_constant(f"{tensor}_bias_int32", codes)
-        graph.replace(nodes, [
-            helper.make_node("MatMulInteger", [x.tensor, matrix], [accumulator], name=f"{tensor}_matmul"),
-            helper.make_node("Add", [accumulator, offset], [tensor], name=f"{tensor}_add"),
-        ])  # fmt: skip
+        scale, left = float(scales[0]), 0
+        codes = linear.chain.offset / scale + linear.shifted
+        exact = bool(np.all(codes == np.rint(codes)) and math.frexp(scale)[0] == 0.5)
+        if np.any(np.abs(codes - np.rint(codes)) > np.abs(codes) * 2.0**-20):  # more than float32 scales explain
+            left = max(0, min(MOST_LEFT, math.floor(math.log2((INT32 - 1) / (_most(linear.weight) + np.abs(codes).max() + 1)))))
+        accumulator, product = linear.product_on_integers(graph, tensor)
+        new = [product]
+        if left:
+            factor = graph.add_constant(f"{tensor}_factor", np.array(2**left, np.int32))
+            shifted = graph.new_name(f"{tensor}_shifted")
+            new.append(helper.make_node("Mul", [accumulator, factor], [shifted], name=shifted))
+            accumulator = shifted
+        whole = np.rint(codes * 2.0**left)
+        if np.any(np.abs(whole) >= INT32):
+            raise PassRefusal(f"{node.name}: a bias of {np.abs(codes).max():.3g} accumulator units, beyond int32; train a smaller one")
+        offset = graph.add_constant(f"{tensor}_bias_int32", whole.astype(np.int32))
+        new.append(helper.make_node("Add", [accumulator, offset], [tensor], name=f"{tensor}_add"))
+        graph.replace(linear.nodes, new)
         for output in graph.proto.output:
             if output.name == tensor:
                 output.type.tensor_type.elem_type = TensorProto.INT32
-        set_metadata(graph.model.model, SCALE, repr(float(scale[0])))
+        unit = scale / 2**left
+        if not exact:
+            error = float(np.abs(whole - codes * 2.0**left).max())
+            note_error(graph.model.model, tensor, error, linear.float_error(unit))
+        set_metadata(graph.model.model, SCALE, repr(unit))
         return True
+
+
+def _most(weight: np.ndarray) -> int:
+    """The largest magnitude of an accumulator of weights [K, M], for any int8 input."""
+    return int(np.abs(weight).sum(0).max()) * 128

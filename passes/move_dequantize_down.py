@@ -9,7 +9,7 @@ from passes.move_quant_up import LAYOUT
 
 
 class MoveDequantizeDown(Rewrite):
-    """layout(DequantizeLinear(q, s)) -> DequantizeLinear(layout(q), s), layout = Reshape or Transpose, one scale s."""
+    """layout(DequantizeLinear(q, s)) -> DequantizeLinear(layout(q), s), layout = Reshape, Transpose and the like, one scale s."""
 
     def rewrite(self, graph: Graph, node: NodeProto) -> bool:
         if node.op_type not in LAYOUT:

@@ -6,14 +6,14 @@ from onnx import NodeProto, helper
 
 from passes.graph import Graph, Rewrite
 
-LAYOUT = ("Reshape", "Transpose")
+LAYOUT = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
 
 
 class MoveQuantUp(Rewrite):
-    """Quant(layout(x), s) -> layout(Quant(x, s)) for one scale s and layout = Reshape or Transpose of an activation."""
+    """Quant(layout(x), s) -> layout(Quant(x, s)) for one scale s and a change of layout of an activation; so for QuantizeLinear."""
 
     def rewrite(self, graph: Graph, node: NodeProto) -> bool:
-        if node.op_type != "Quant" or graph.constant(node.input[0]) is not None:
+        if node.op_type not in ("Quant", "QuantizeLinear") or graph.constant(node.input[0]) is not None:
             return False
         layout = graph.producer(node.input[0], *LAYOUT)
         scale = graph.constant(node.input[1])

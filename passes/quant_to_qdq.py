@@ -8,12 +8,17 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from passes.graph import QUANT_DOMAIN, Graph, PassRefusal, Rewrite, attribute
+from passes.quantized import code_range
+from passes.scaling import note_error
+
+MOST_BITS = 8  # of an activation
 
 
 class QuantToQDQ(Rewrite):
-    """Quant(x, s) -> DequantizeLinear(QuantizeLinear(x, s), s); Quant(constant, s) -> DequantizeLinear(integers, s).
+    """Quant(x, s, z, n) -> DequantizeLinear(Clip(QuantizeLinear(x, s, z), low, high), s, z); Quant(W) -> DequantizeLinear(codes, s).
 
-    Activations: signed 8 bits, zero point 0, one scale, ties to even. Constants: up to 8 bits as int8, else int32.
+    low..high is what n bits hold, signed or not, narrow or not; without the Clip where that is -128..127. Unsigned codes beyond 127 are
+    stored 128 less, with z - 128. Activations: up to 8 bits, one scale, ties to even. Constants: up to 8 bits as int8, else int32.
     """
 
     def rewrite(self, graph: Graph, node: NodeProto) -> bool:
@@ -22,40 +27,56 @@ class QuantToQDQ(Rewrite):
         scale, zero, bits = (graph.constant(i) for i in node.input[1:4])
         if scale is None or zero is None or bits is None:
             raise PassRefusal(f"{node.name}: scale, zero point and bit width must be constants")
-        if np.any(zero != 0):
-            raise PassRefusal(f"{node.name}: zero point {zero[zero != 0].ravel()[0]:g}; the integer contract has zero points of 0 only")
         rounding = str(attribute(node, "rounding_mode", "ROUND"))
         if rounding.upper() not in ("ROUND", "HALF_EVEN"):
             raise PassRefusal(f"{node.name}: rounding {rounding}; supported is ROUND, ties to even")
-        signed, narrow = bool(attribute(node, "signed", 1)), bool(attribute(node, "narrow", 1))
-        width = int(bits.ravel()[0])
+        if bits.size != 1 or not 1 <= float(bits.ravel()[0]) <= 32 or float(bits.ravel()[0]) % 1:
+            width = bits.ravel()[:1].tolist()
+            raise PassRefusal(f"{node.name}: a bit width of {width}; supported are 1..{MOST_BITS}, for constants 1..32")
+        if np.any(zero != np.rint(zero)):
+            raise PassRefusal(f"{node.name}: zero point {zero.ravel()[0]:g} is no integer")
+        signed, narrow, width = bool(attribute(node, "signed", 1)), bool(attribute(node, "narrow", 1)), int(bits.ravel()[0])
+        low, high = code_range(width, signed, narrow)
         value = graph.constant(node.input[0])
         if value is not None:
-            self._constant(graph, node, value, scale, width, signed, narrow)
+            self._constant(graph, node, value, scale, zero, low, high)
         else:
-            self._activation(graph, node, scale, width, signed, narrow)
+            self._activation(graph, node, scale, zero, low, high)
         return True
 
-    def _activation(self, graph: Graph, node: NodeProto, scale: np.ndarray, width: int, signed: bool, narrow: bool) -> None:
-        if width != 8 or not signed or narrow:
-            kind = f"{'' if signed else 'U'}INT{width}{' narrow' if narrow else ''}"
-            raise PassRefusal(f"{node.name}: an activation of {kind}; supported is INT8, -128..127")
-        if scale.size != 1:
-            raise PassRefusal(f"{node.name}: {scale.size} scales for one activation; supported is one scale per tensor")
+    def _activation(self, graph: Graph, node: NodeProto, scale: np.ndarray, zero: np.ndarray, low: int, high: int) -> None:
+        if high - low >= 2**MOST_BITS:
+            raise PassRefusal(f"{node.name}: an activation of {low}..{high}; supported are up to {MOST_BITS} bits")
+        if scale.size != 1 or zero.size != 1:
+            raise PassRefusal(f"{node.name}: {max(scale.size, zero.size)} scales for one activation; supported is one scale per tensor")
+        less = 128 if high > 127 else 0
+        code = int(zero.ravel()[0]) - less
+        if not -128 <= code <= 127:
+            raise PassRefusal(f"{node.name}: zero point {code + less} outside of {low}..{high}")
         integer = graph.new_name(node.name.removesuffix("_quant") or node.output[0])
         step = graph.add_constant(f"{integer}_scale", scale.reshape(()).astype(np.float32))
-        zero = graph.add_constant(f"{integer}_zero", np.zeros((), np.int8))
-        graph.replace([node], [
-            helper.make_node("QuantizeLinear", [node.input[0], step, zero], [integer], name=f"{integer}_quantize"),
-            helper.make_node("DequantizeLinear", [integer, step, zero], list(node.output), name=f"{integer}_dequantize"),
-        ])  # fmt: skip
+        origin = graph.add_constant(f"{integer}_zero", np.array(code, np.int8))
+        new, codes = [helper.make_node("QuantizeLinear", [node.input[0], step, origin], [integer], name=f"{integer}_quantize")], integer
+        if (low - less, high - less) != (-128, 127):
+            codes = graph.new_name(f"{integer}_clipped")
+            limits = [graph.add_constant(f"{integer}_{role}", np.array(v - less, np.int8)) for role, v in (("low", low), ("high", high))]
+            new.append(helper.make_node("Clip", [integer, *limits], [codes], name=codes))
+        new.append(helper.make_node("DequantizeLinear", [codes, step, origin], list(node.output), name=f"{integer}_dequantize"))
+        result = node.output[0]
+        graph.replace([node], new)
+        if zero.any():
+            # Quant rounds x / s + z, QuantizeLinear x / s: float32 sums lose up to this, and a tie may go the other way
+            note_error(graph.model.model, result, 0.0, 2.0**-14)
 
-    def _constant(self, graph: Graph, node: NodeProto, value: np.ndarray, scale: np.ndarray, width: int, signed: bool,
-                  narrow: bool) -> None:  # fmt: skip
-        low = -(2 ** (width - 1)) + int(narrow) if signed else 0
-        high = 2 ** (width - 1) - 1 if signed else 2**width - 1 - int(narrow)
-        codes = np.rint(np.clip(value / scale, low, high))
-        kind = np.int8 if low >= -128 and high <= 127 else np.int32
+    def _constant(self, graph: Graph, node: NodeProto, value: np.ndarray, scale: np.ndarray, zero: np.ndarray, low: int, high: int) -> None:
+        try:
+            with np.errstate(over="ignore"):
+                codes = np.rint(np.clip(value / scale + zero, low, high)) - zero
+        except ValueError:
+            raise PassRefusal(f"{node.name}: a scale of shape {list(scale.shape)} for a constant of shape {list(value.shape)}") from None
+        if codes.shape != value.shape:
+            raise PassRefusal(f"{node.name}: a scale of shape {list(scale.shape)} for a constant of shape {list(value.shape)}")
+        kind = np.int8 if codes.size and codes.min() >= -128 and codes.max() <= 127 else np.int32
         axes = [a for a, n in enumerate(scale.shape) if n > 1]
         if len(axes) > 1:
             raise PassRefusal(f"{node.name}: a scale of shape {list(scale.shape)}; supported is one per tensor or per channel")

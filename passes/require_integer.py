@@ -11,17 +11,23 @@ from passes.graph import Graph, PassRefusal, attribute
 INTEGER_OPS = {
     ("psaflow", "ChannelLUT"), ("psaflow", "Requant"), ("", "MatMulInteger"), ("", "Reshape"), ("", "Transpose"),
     ("", "Cast"), ("", "Mul"), ("", "Add"), ("", "ReduceSum"), ("", "Squeeze"), ("", "Unsqueeze"), ("", "Flatten"), ("", "Identity"),
+    ("", "Clip"),
 }  # fmt: skip
 INTEGER_TYPES = (TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64)
 SUPPORTED = "linear layers, residual sums, a mean over tokens, changes of layout, and per-channel functions between two quantizers"
 
 
 class RequireInteger(Transformation):
-    """Changes nothing; refuses a graph in which a float op is left, naming the first one and why no pass took it."""
+    """Changes nothing; refuses a graph in which a float op is left, naming the first one and why no pass took it.
+
+    A graph whose input is float has one such op at the door: the QuantizeLinear of the input itself.
+    """
 
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
         graph = Graph(model)
         for node in graph.proto.node:
+            if at_the_door(graph, node):
+                continue
             if (node.domain, node.op_type) not in INTEGER_OPS or self._makes_float(graph, node):
                 raise PassRefusal(self._reason(graph, node))
         for output in graph.proto.output:
@@ -54,6 +60,11 @@ class RequireInteger(Transformation):
             return f"{other}: no integer form for it at {where}; supported: {SUPPORTED}"
         kinds = ", ".join(_kind(graph, i) for i in node.input if i)
         return f"{where} of {kinds}: unsupported; supported: {SUPPORTED}"
+
+
+def at_the_door(graph: Graph, node: NodeProto) -> bool:
+    """Whether a node is the QuantizeLinear of a float input of the graph."""
+    return node.op_type == "QuantizeLinear" and not node.domain and node.input[0] in {i.name for i in graph.proto.input}
 
 
 def _kind(graph: Graph, tensor: str) -> str:

@@ -8,6 +8,7 @@ import json
 import logging
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -15,18 +16,19 @@ from typing import Any
 
 import click
 import numpy as np
-from onnx import ModelProto, TensorProto, ValueInfoProto
+from onnx import ModelProto
 
 from pipelines.config import BuildConfig, load_config
 from pipelines.console import UserError, command, progress
 from pipelines.evaluate import open_onnx, predict
-from pipelines.images import TestImages, check_input, test_images
+from pipelines.images import TestImages, inputs_for, takes_pixels, test_images
 from pipelines.report import REPORT, headline, write_report
 
 log = logging.getLogger(__name__)
 STAGES = ("exported", "tidy", "streamlined", "integer", "dataflow", "rtl", "simulation", "bitstream")
 MARKER = ".psaflow-build"  # file that says: this folder is ours to replace
 FAILED = "failed.json"  # the report of a build that ended in an error
+FLOAT_STAGES = ("exported", "tidy", "streamlined")  # no scale is rounded in them
 RUNTIME = "runtime"  # the integer stage once more, its layers fused for onnxruntime
 FILES = {stage: f"{number}_{stage}.onnx" for number, stage in enumerate(STAGES[:5])} | {RUNTIME: f"{RUNTIME}.onnx"}
 
@@ -41,11 +43,22 @@ def show(report: dict[str, Any]) -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to build; an earlier build there is replaced.")
 @click.option("--config", "config_path", type=click.Path(path_type=Path), help="YAML, or the name of a shipped one [ecp5_85f].")
 @click.option("--until", type=click.Choice(STAGES[1:]), default=STAGES[-1], help="Last stage to do.")
+@click.option("--inputs", type=click.Path(path_type=Path), help="An .npz of inputs of a model that takes no pixels: x, and y for top-1.")
 @functools.partial(command, plain=show)
-def main(source: Path, out: Path, config_path: Path | None, until: str, data: Path | None) -> dict[str, Any]:
-    """Build SOURCE (a checkpoint, or an .onnx with uint8 pixels in) into a folder: graphs, RTL, simulation, bitstream."""
+def main(source: Path, out: Path, config_path: Path | None, until: str, inputs: Path | None, data: Path | None) -> dict[str, Any]:
+    """Build SOURCE (a checkpoint, or an .onnx) into a folder: graphs, RTL, simulation, bitstream.
+
+    An .onnx may be one of ours, or another tool's quantized network (QONNX Quant, QCDQ, onnxruntime's QDQ) down to its integer graph.
+    """
     config = load_config(config_path)
     with finished_folder(out, source) as folder:
+        if source.suffix == ".onnx":
+            from custom_ops.load import read_model
+
+            model = read_model(source)
+            return Build(source, folder, config, inputs_for(source, model, data, inputs, config.seed), model).run(until)
+        if inputs is not None:
+            raise UserError(f"{source}: a checkpoint takes pixels; --inputs is for an .onnx")
         return Build(source, folder, config, test_images(data, config.seed)).run(until)
 
 
@@ -83,11 +96,12 @@ def finished_folder(out: Path, source: Path) -> Iterator[Path]:
 class Build:
     """One build in progress; `report` grows stage by stage."""
 
-    def __init__(self, source: Path, folder: Path, config: BuildConfig, images: TestImages) -> None:
-        self.source, self.folder, self.config, self.images = source, folder, config, images
+    def __init__(self, source: Path, folder: Path, config: BuildConfig, images: TestImages, model: ModelProto | None = None) -> None:
+        self.source, self.folder, self.config, self.images, self.model = source, folder, config, images, model
         self.report: dict[str, Any] = {
             "source": source.name, "config": config.model_dump(), "test_images": len(images.images) if images.real else 0,
-            "passes": [], "accuracy": {}, "agreement": {}, "boundary_entries": None, "simulation": None, "cycles_per_image": None,
+            "passes": [], "ops": {}, "accuracy": {}, "agreement": {}, "boundary_entries": None, "requantization": None,
+            "simulation": None, "cycles_per_image": None,
             "latency_cycles": None, "resources": None, "modules": None, "fmax_mhz": None, "images_per_second": None, "seconds": {},
         }  # fmt: skip
 
@@ -128,12 +142,8 @@ class Build:
         log.info("%s: %.1f s", name, self.report["seconds"][name])
 
     def _exported(self) -> ModelProto:
-        if self.source.suffix == ".onnx":
-            from custom_ops.runtime import read_model
-
-            model = read_model(self.source)
-            check_input(self.source, [_described(value) for value in model.graph.input])
-            return model
+        if self.model is not None:
+            return self.model
         from train.export import export_onnx
         from train.run import load_quantized
 
@@ -146,6 +156,7 @@ class Build:
 
         onnx.checker.check_model(model)
         onnx.save(model, self.folder / FILES[stage])
+        self.report["ops"][stage] = dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
 
     def _graphs(self, model: ModelProto, stages: tuple[str, ...]) -> None:
         from passes import INTEGER, STREAMLINE, TIDY, dataflow
@@ -153,6 +164,7 @@ class Build:
         from passes.check import CheckedPasses
         from passes.function_to_lut import BOUNDARY_ENTRIES
         from passes.graph import get_metadata
+        from passes.scaling import errors_of
 
         passes = {"tidy": TIDY, "streamlined": STREAMLINE, "integer": INTEGER,
                   "dataflow": dataflow(self.config.target_cycles, self.config.node_folding())}  # fmt: skip
@@ -177,19 +189,28 @@ class Build:
                 self.report["passes"] = [asdict(record) for record in records]
         entries = get_metadata(checked.wrapper.model, BOUNDARY_ENTRIES)
         self.report["boundary_entries"] = None if entries is None else int(entries)
+        errors = errors_of(checked.wrapper.model)
+        if errors:
+            output = checked.wrapper.graph.output[0].name
+            self.report["requantization"] = {
+                "tensors": len(errors), "rounded": sum(r.rounded for r in checked.records),
+                "worst": max((ours for tensor, (ours, _) in errors.items() if tensor != output), default=0.0),
+                "bounds": {tensor: {"multiplier": ours, "float32": floats} for tensor, (ours, floats) in errors.items()},
+            }  # fmt: skip
 
     def _accuracy(self, stages: list[str]) -> None:
         """Top-1 of every stage, and how far the first one's logits (Brevitas, where there is a checkpoint) agree with each."""
         from passes.check import logits_scale
 
         images, labels = self.images.images, self.images.labels
+        pixels = self.model is None or takes_pixels(self.source, self.model)
         runs: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
         if self.source.suffix != ".onnx":
             from train.loop import predict as torch_predict
 
             runs["checkpoint"] = lambda x: torch_predict(self.network, x, progress=False).numpy()
         for stage in stages:
-            runs[stage] = open_onnx(self.folder / FILES[stage], kernels=stage == RUNTIME).run
+            runs[stage] = open_onnx(self.folder / FILES[stage], kernels=stage == RUNTIME, pixels=pixels).run
         reference: np.ndarray | None = None
         integer: np.ndarray | None = None
         for stage, run in runs.items():
@@ -209,9 +230,13 @@ class Build:
                                 f"{FILES['integer']} on {len(images)} images")  # fmt: skip
 
     def _require_agreement(self, stage: str) -> None:
-        """Refuses a stage whose logits differ from the first's where no table entry on a rounding boundary explains it."""
+        """Refuses a stage whose logits differ from the first's, with no table entry on a boundary and no rounded scale to explain it.
+
+        A rounded scale was checked layer by layer, by the passes; the stages behind it have its logits.
+        """
         differ = self.report["agreement"][stage]
         allowed = bool(self.report["boundary_entries"]) and not differ["different_predictions"]
+        allowed = allowed or (self.report["requantization"] is not None and stage not in FLOAT_STAGES)
         if differ["different_logits"] and not allowed:
             first = next(iter(self.report["agreement"]))
             raise UserError(f"{stage}: {differ['different_logits']} logits and {differ['different_predictions']} classes differ from those "
@@ -257,12 +282,6 @@ class Build:
         self.report["seconds"] |= {f"bitstream: {name}": seconds for name, seconds in figures.seconds.items()}
         if self.report["cycles_per_image"]:
             self.report["images_per_second"] = round(figures.fmax_mhz * 1e6 / self.report["cycles_per_image"], 1)
-
-
-def _described(value: ValueInfoProto) -> tuple[str, str, list[int | str]]:
-    """(name, type, shape) of a graph input."""
-    kind = value.type.tensor_type
-    return value.name, TensorProto.DataType.Name(kind.elem_type).lower(), [d.dim_value or d.dim_param or "?" for d in kind.shape.dim]
 
 
 def read_report(folder: Path) -> dict[str, Any]:

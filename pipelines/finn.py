@@ -12,8 +12,8 @@ import numpy as np
 
 from pipelines.build import finished_folder
 from pipelines.console import Mismatch, UserError, command, progress
-from pipelines.images import test_images
-from pipelines.serving import check_images, integer_model
+from pipelines.images import random_inputs, test_images
+from pipelines.serving import CHECK_IMAGES, SEED, integer_model
 
 if TYPE_CHECKING:  # imported where they are used, so that --help is quick
     from onnx import ModelProto
@@ -82,7 +82,7 @@ def to_finn(integer: ModelProto) -> ModelWrapper:
     from passes.check import CheckedPasses, PassError
     from passes.graph import PassRefusal
 
-    checked = CheckedPasses(integer, check_images())
+    checked = CheckedPasses(integer, random_inputs("the integer graph", integer, CHECK_IMAGES, SEED))
     checked.run("hardware", HARDWARE)
     model = checked.wrapper
     for step in TO_FINN[len(HARDWARE) :]:

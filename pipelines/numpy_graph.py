@@ -14,7 +14,7 @@ WIDE = {TensorProto.INT32: np.int32, TensorProto.INT64: np.int64, TensorProto.IN
 
 
 def reference_of(model: ModelProto) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from uint8 images [n, H, W, 3] to the graph's output; UserError for an op that no integer graph has."""
+    """A function from uint8 images [n, H, W, 3], or what else the graph takes, to its output; UserError for an op of no integer graph."""
     constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     steps = [(node, _step(node)) for node in model.graph.node]
     source, target = model.graph.input[0].name, model.graph.output[0].name
@@ -28,6 +28,10 @@ def reference_of(model: ModelProto) -> Callable[[np.ndarray], np.ndarray]:
     return run
 
 
+def _limits(code: np.ndarray) -> tuple[int, int]:
+    return np.iinfo(code.dtype).min, np.iinfo(code.dtype).max
+
+
 def _step(node: NodeProto) -> Callable[..., np.ndarray]:
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     attributes = {name: v.decode() if isinstance(v, bytes) else v for name, v in attributes.items()}
@@ -36,6 +40,8 @@ def _step(node: NodeProto) -> Callable[..., np.ndarray]:
         kept = {name: value for name, value in attributes.items() if name in op.attributes}
         return lambda *inputs: op.reference(*inputs, **kept)  # type: ignore[return-value]
     standard: dict[str, Callable[..., np.ndarray]] = {
+        "QuantizeLinear": lambda x, scale, zero: np.clip(np.rint(x / scale) + zero, *_limits(zero)).astype(zero.dtype),
+        "Clip": lambda x, low=None, high=None: np.clip(x, low, high),
         "MatMulInteger": lambda a, b: np.matmul(a.astype(np.int32), b.astype(np.int32)),
         "Cast": lambda x: x.astype(WIDE[attributes["to"]]),
         "Add": np.add,

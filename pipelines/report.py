@@ -30,7 +30,7 @@ def markdown(report: dict[str, Any]) -> str:
     parts = [f"# {report['source']}\n", headline(report) + "\n"]
     if report["resources"]:
         parts.append(_hardware(report))
-    parts += [_accuracy(report), _passes(report)]
+    parts += [_accuracy(report), _ops(report), _passes(report)]
     if report["simulation"]:
         parts.append(_simulation(report))
     parts.append(_table("Seconds", ("stage", "seconds"), [(k, f"{v:.1f}") for k, v in report["seconds"].items()]))
@@ -43,8 +43,12 @@ def headline(report: dict[str, Any]) -> str:
     last = list(report["accuracy"].values())[-1]
     wrong = sum(p["mismatches"] for p in report["passes"])
     sentences = [f"Top-1 {last:.2f} % on {report['test_images']} test images." if last is not None
-                 else "Accuracy not measured (CIFAR-10 was not at hand).",
+                 else "Accuracy not measured (no classes at hand).",
                  f"{len(report['passes'])} passes, {wrong} mismatches."]  # fmt: skip
+    rounded = report["requantization"]
+    if rounded:
+        sentences.append(f"{rounded['tensors']} tensors whose scales are no powers of two: at most {rounded['worst']:.1g} codes off before "
+                         f"rounding, {rounded['rounded']} codes rounded otherwise on the checked inputs.")  # fmt: skip
     if cycles:
         sentences.append(f"Simulated RTL equal to the integer graph; {cycles:.0f} cycles per image, latency {report['latency_cycles']}.")
     if report["fmax_mhz"]:
@@ -72,12 +76,20 @@ def _accuracy(report: dict[str, Any]) -> str:
         agreement = report["agreement"][stage]
         shown = "not measured" if top1 is None else f"{top1:.2f} %"
         rows.append((stage, shown, agreement["different_predictions"], agreement["different_logits"]))
-    kind = "test images" if report["test_images"] else "seeded random images (CIFAR-10 was not at hand)"
+    kind = "test images" if report["test_images"] else "seeded random images or inputs (no classes at hand)"
     text = _table("Accuracy by stage", ("stage", "top-1", "other class than the first", "other logits than the first"), rows)
     entries = report["boundary_entries"]
     note = "" if entries is None else f"Table entries on a rounding boundary: {entries}.\n"
     picture = "![accuracy](accuracy.png)\n" if report["test_images"] else ""
     return f"{text}\nOn {count} {kind}. {note}\n{picture}"
+
+
+def _ops(report: dict[str, Any]) -> str:
+    """Nodes of each op type in each stage: what was streamlined away, and what came."""
+    stages = report["ops"]
+    kinds = sorted({op for ops in stages.values() for op in ops})
+    rows = [(op, *(ops.get(op, "") for ops in stages.values())) for op in kinds]
+    return _table("Ops by stage", ("op", *stages), [*rows, ("all", *(sum(ops.values()) for ops in stages.values()))])
 
 
 def _passes(report: dict[str, Any]) -> str:

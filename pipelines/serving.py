@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.images import IMAGE
+from pipelines.images import random_inputs
 
 if TYPE_CHECKING:  # imported where it is used, so that --help is quick
     from onnx import ModelProto
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # imported where it is used, so that --help is quick
 Run = Callable[[np.ndarray], np.ndarray]  # uint8 images [n, 32, 32, 3] -> logits [n, classes]
 
 CHECK_IMAGES = 4  # random ones, through the model around every pass
+SEED = 1  # of theirs
 WARM_UP = 3  # runs that are not timed
 LATENCY_RUNS = 1000  # runs of one image, as far as they fit LATENCY_SECONDS
 LATENCY_SECONDS = 2.0
@@ -35,7 +36,7 @@ def integer_model(source: Path) -> ModelProto:
     from passes.check import CheckedPasses
 
     if source.suffix == ".onnx":
-        from custom_ops.runtime import read_model
+        from custom_ops.load import read_model
 
         model = read_model(source)
     else:
@@ -43,7 +44,7 @@ def integer_model(source: Path) -> ModelProto:
         from train.run import load_quantized
 
         model = export_onnx(load_quantized(source)[0])
-    checked = CheckedPasses(model, check_images())
+    checked = CheckedPasses(model, random_inputs(source, model, CHECK_IMAGES, SEED))
     for stage, passes in (("tidy", TIDY), ("streamlined", STREAMLINE), ("integer", INTEGER)):
         model = checked.run(stage, passes)
     return model
@@ -54,7 +55,7 @@ def runtime_model(integer: ModelProto) -> ModelProto:
     from passes import RUNTIME
     from passes.check import CheckedPasses
 
-    return CheckedPasses(integer, check_images()).run("runtime", RUNTIME)
+    return CheckedPasses(integer, random_inputs("the integer graph", integer, CHECK_IMAGES, SEED)).run("runtime", RUNTIME)
 
 
 def is_fused(model: ModelProto) -> bool:
@@ -67,17 +68,12 @@ def is_fused(model: ModelProto) -> bool:
 def served(source: Path) -> ModelProto:
     """A checkpoint or an .onnx as onnxruntime serves it: integers, fused; one that is fused already as it is."""
     if source.suffix == ".onnx":
-        from custom_ops.runtime import read_model
+        from custom_ops.load import read_model
 
         model = read_model(source)
         if is_fused(model):
             return model
     return runtime_model(integer_model(source))
-
-
-def check_images() -> np.ndarray:
-    """uint8 [CHECK_IMAGES, 32, 32, 3], random."""
-    return np.random.default_rng(1).integers(0, 256, (CHECK_IMAGES, *IMAGE), np.uint8)
 
 
 @dataclass(frozen=True)

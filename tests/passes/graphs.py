@@ -15,7 +15,9 @@ from qonnx.transformation.base import Transformation
 from custom_ops import add_functions
 from custom_ops.runtime import session
 from passes.annotate import InferShapes
+from passes.explain import rounded_otherwise
 from passes.graph import PassRefusal
+from passes.scaling import errors_of
 
 HEADER = '<ir_version: 10, opset_import: ["" : 18, "psaflow" : 1, "psaflow.hw" : 1, "qonnx.custom_op.general" : 1]>'
 LONGEST = 64  # elements of a constant that a listing shows in full
@@ -102,6 +104,13 @@ def assert_equal_values(before: ModelProto, after: ModelProto, **feeds: np.ndarr
     for old, new in zip(run(before, **feeds), run(after, **feeds), strict=True):
         assert old.shape == new.shape
         assert (old == new).all()
+
+
+def assert_within_bounds(before: ModelProto, after: ModelProto, x: np.ndarray) -> None:
+    """`after` rounds at least one ratio of scales, and each of its tensors is as far from `before`'s as it says, or nearer."""
+    bounds = errors_of(after)
+    assert bounds
+    rounded_otherwise(before, after, bounds, x)
 
 
 def every_code(*shape: int, kind: type = np.int8) -> np.ndarray:

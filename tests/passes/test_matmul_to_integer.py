@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from passes.matmul_to_integer import MatMulToInteger
-from tests.passes.graphs import apply, assert_equal_values, assert_same, assert_untouched, every_pair, parse, refusal
+from passes.scaling import errors_of
+from tests.passes.graphs import (
+    apply,
+    assert_equal_values,
+    assert_same,
+    assert_untouched,
+    assert_within_bounds,
+    attributes,
+    every_pair,
+    parse,
+    refusal,
+)  # fmt: skip
 
 WEIGHT = "int8[2,3] w = {127, -3, 1, -127, 5, 2}"
 
@@ -107,10 +118,66 @@ def test_an_accumulator_coarser_than_the_output_is_multiplied() -> None:
     assert_equal_values(before, after, q=rows())
 
 
-def test_a_bias_that_does_not_fit_after_multiplication_is_refused() -> None:
-    message = refusal(parse(right(weight_scale="float ws = {0.5}", bias="int32[3] b = {-700, 12, 8000000}", bias_scale="float bs = {0.125}",
-                                  out=2.0**-18)), MatMulToInteger())  # fmt: skip
-    assert "y" in message and "bias" in message and "int32" in message
+def test_a_bias_that_does_not_fit_after_multiplication_is_added_before() -> None:
+    before = parse(right(weight_scale="float ws = {0.5}", bias="int32[3] b = {-700, 12, 8000000}", bias_scale="float bs = {0.125}",
+                         out=2.0**-18))  # fmt: skip
+    after = apply(before, MatMulToInteger())
+    assert [n.op_type for n in after.graph.node] == ["MatMulInteger", "Add", "Requant"]
+    assert_equal_values(before, after, q=rows())
+
+
+FLOAT_BIAS = right(bias="float[3] bd = {-7.123, 1.2, 0.033}").replace("bd = DequantizeLinear <axis = 0> (b, bs)", "")
+ZEROS = {"int8 z = {0}": "int8 z = {0}, int8 zx = {-128}, int8 zy = {7}", "(q, xs, z)": "(q, xs, zx)", "(a, ys, z)": "(a, ys, zy)"}
+
+
+def with_zeros(text: str) -> str:
+    for old, new in ZEROS.items():
+        text = text.replace(old, new)
+    return text
+
+
+NORM = ("int8 z = {0}, float[3] g = {0.7, -1.3, 1e-3}, float[3] o = {0.1, 5, -3}, float[3] mu = {1, 0.2, -0.3}, float[3] va = {0.5, 2, 0.01}",
+        "s = Add (p, bd) a = BatchNormalization <epsilon = 1e-3> (s, g, o, mu, va)")
+INEXACT = {
+    "float bias": FLOAT_BIAS,
+    "bias at another scale": right(bias_scale="float[3] bs = {0.125, 0.5, 0.0078125}"),
+    "finer bias": right(bias_scale="float[3] bs = {0.012, 0.5, 0.00078125}"),
+    "weight scale": right(weight_scale="float[3] ws = {0.5, 0.3, 1}"),
+    "output scale": right(out=0.1),
+    "coarse output": right(out=77.7),
+    "zero points": with_zeros(right(out=1.7)),
+    "zero points, relu": with_zeros(right(out=1.7, tail="s = Add (p, bd) a = Relu (s)")),
+    "zero points, powers of two": with_zeros(right()),
+    "left": left().replace("8.0", "7.7"),
+    "left, zero points": with_zeros(left().replace("8.0", "7.7")),
+    "batch norm": right(tail=NORM[1], head="int8[N,2] q", shape="[N,3]").replace("int8 z = {0}", NORM[0]),
+    "affine": right(tail="s = Mul (p, g) t = Add (s, bd) u = Sub (o, t) a = Div (u, mu)").replace("int8 z = {0}", NORM[0]),
+    "clip": right(out=0.77, tail="s = Add (p, bd) a = Clip (s, low, high)").replace("int8 z = {0}", "int8 z = {0}, float low = {-3.3}, float high = {6}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", INEXACT.values(), ids=INEXACT)
+def test_scales_of_any_kind_stay_within_the_bound(text: str) -> None:
+    before = parse(text)
+    after = apply(before, MatMulToInteger())
+    assert {n.op_type for n in after.graph.node} <= {"MatMulInteger", "Add", "Requant"}
+    x = rows() if "q) => (int8[N,1,3]" in text else rows().reshape(-1, 2) if "[N,2] q" in text else rows().transpose(0, 2, 1)
+    if errors_of(after):
+        assert_within_bounds(before, after, x)
+    else:
+        assert_equal_values(before, after, q=x)
+
+
+@pytest.mark.parametrize(("tail", "lo", "hi"), [
+    ("s = Add (p, bd) a = Clip (s, , six)", -128, 1), ("s = Add (p, bd) r = Relu (s) a = Clip (r, , six)", 0, 1),
+    ("s = Add (p, bd) a = Clip (s, minus, six)", -2, 1),
+])  # fmt: skip
+def test_a_clip_becomes_limits(tail: str, lo: int, hi: int) -> None:
+    before = parse(right(tail=tail).replace("int8 z = {0}", "int8 z = {0}, float six = {6}, float minus = {-16}"))
+    after = apply(before, MatMulToInteger())
+    requant = next(n for n in after.graph.node if n.op_type == "Requant")
+    assert (attributes(requant)["lo"], attributes(requant)["hi"]) == (lo, hi)
+    assert_equal_values(before, after, q=rows())
 
 
 def test_a_linear_layer_whose_sum_has_two_readers_serves_both() -> None:
@@ -127,23 +194,22 @@ def test_a_linear_layer_whose_sum_has_two_readers_serves_both() -> None:
         right(tail="a = Sigmoid (p)"),  # not a linear layer
         right(head="float[N,1,2] x, int8[N,1,2] q").replace("x = DequantizeLinear (q, xs, z)", ""),  # a float activation
         right().replace("wd = DequantizeLinear <axis = 1> (w, ws)", "").replace("int8[2,3] w", "float[2,3] wd"),  # float weights
-        right().replace("bd = DequantizeLinear <axis = 0> (b, bs)", "").replace("int32[3] b", "float[3] bd"),  # a float bias
     ],
-    ids=["sigmoid", "float activation", "float weights", "float bias"],
+    ids=["sigmoid", "float activation", "float weights"],
 )
 def test_what_is_not_quantized_is_left_alone(text: str) -> None:
     assert_untouched(parse(text), MatMulToInteger())
 
 
 REFUSALS = {
-    "bias at another scale": (right(bias_scale="float[3] bs = {0.125, 0.5, 0.0078125}"), ("y: the bias has another scale",)),
-    "weight scale": (right(weight_scale="float[3] ws = {0.5, 0.3, 1}"), ("y: accumulator scale", "0.075", "power of two")),
-    "output scale": (right(out=0.1), ("y: output scale", "0.1", "power of two")),
-    "shift": (right(out=2.0**27), ("y: a shift of 34", "0..31")),
+    "shift": (right(out=2.0**27), ("y: a ratio of scales of", "codes off with a shift of 31")),
+    "batch norm along another axis": (right(tail=NORM[1]).replace("int8 z = {0}", NORM[0]).replace("int8[N,1,2] q", "int8[N,3,2] q").replace(
+        "[N,1,3]", "[N,3,3]"), ("y: ", "BatchNormalization a", "axis 1", "axis 2")),
+    "division by 0": (right(tail="a = Div (p, o)").replace("int8 z = {0}", "int8 z = {0}, float[3] o = {0.1, 0, -3}"), ("y: Div a divides by 0",)),
     "scales along the inputs": (right(weight_scale="float[2] ws = {0.5, 1}", axis=0), ("y: weight scales along axis 0", "axis 1")),
     "scales along the inputs, left": (left(axis=1).replace("float[3] ws = {0.5, 1, 0.03125}", "float[2] ws = {0.5, 1}"),
                                       ("y: weight scales along axis 1", "axis 0")),
-    "wide weights": (right(weight="int32[2,3] w = {1, 2, 3, 4, 5, 6}"), ("y: weights of int32", "int8")),
+    "wide weights": (right(weight="int32[2,3] w = {1, 2, 3, 4, -500, 6}"), ("y: weights -500..6", "int8")),
     "bias per token, right": (right(bias="int32[3,1] b = {1, 2, 3}", bias_scale="float bs = {0.125}", weight_scale="float ws = {0.5}",
                                     head="int8[N,3,2] q", shape="[N,3,3]"), ("y: ", "bias", "[3, 1]")),
     "bias per channel, left": (left(columns=3, bias="int32[3] b = {1, 2, 3}", bias_scale="float bs = {0.125}")

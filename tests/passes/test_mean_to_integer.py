@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from passes.mean_to_integer import MeanToInteger
-from tests.passes.graphs import apply, assert_equal_values, assert_same, assert_untouched, every_pair, parse, refusal
+from tests.passes.graphs import apply, assert_equal_values, assert_same, assert_untouched, assert_within_bounds, every_pair, parse, refusal
 
 
 def mean(*, tokens: int | str = 2, scale: float = 0.25, out: float = 0.125, axes: str = "int64[1] a = {1}", keep: int = 0,
@@ -67,12 +67,22 @@ def test_a_sum_is_left_alone() -> None:
 
 
 REFUSALS = {
-    "49 tokens": (mean(tokens=49), ("y: mean of 49", "power of two")),
     "two axes": (mean(axes="int64[2] a = {1, 2}", shape="[N]"), ("y: the mean must run over one constant axis",)),
     "all axes": (mean(body="m = ReduceMean <keepdims = 1> (x)", shape="[1,1,1]"), ("y: the mean must run over one constant axis",)),
-    "scale": (mean(scale=0.3), ("y: mean of 2", "power of two")),
-    "output scale": (mean(out=0.3), ("y: mean of 2", "0.300", "power of two")),
+    "scales too far apart": (mean(scale=1e-10), ("y: mean of 2", "codes off")),
 }
+
+
+@pytest.mark.parametrize(("scale", "out", "zeros"), [(0.3, 0.125, (0, 0)), (0.25, 0.3, (0, 0)), (0.37, 0.21, (-128, 7)), (0.1, 0.43, (5, -128))])
+def test_scales_of_any_kind_and_zero_points_stay_within_the_bound(scale: float, out: float, zeros: tuple[int, int]) -> None:
+    text = mean(scale=scale, out=out).replace("int8 z = {0}", f"int8 z = {{{zeros[0]}}}, int8 w = {{{zeros[1]}}}").replace("(m, ys, z)", "(m, ys, w)")
+    before = parse(text)
+    assert_within_bounds(before, apply(before, MeanToInteger()), pairs())
+
+
+def test_a_number_of_tokens_that_is_no_power_of_two_stays_within_the_bound() -> None:
+    before = parse(mean(tokens=49))
+    assert_within_bounds(before, apply(before, MeanToInteger()), np.random.default_rng(0).integers(-128, 128, (999, 49, 3)).astype(np.int8))
 
 
 @pytest.mark.parametrize(("text", "words"), REFUSALS.values(), ids=REFUSALS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from passes.quant_to_qdq import QuantToQDQ
-from tests.passes.graphs import apply, assert_equal_values, assert_same, constant, node, parse, refusal, run
+from tests.passes.graphs import apply, assert_equal_values, assert_same, assert_within_bounds, constant, node, parse, refusal, run
 
 ACTIVATION = 'qonnx.custom_op.general.Quant <signed: int = 1, narrow: int = 0, rounding_mode: string = "ROUND">'
 WEIGHT = ACTIVATION.replace("narrow: int = 0", "narrow: int = 1")
@@ -82,12 +82,39 @@ def test_every_8_bit_weight_and_every_tie_is_stored_as_it_is_computed() -> None:
     assert (run(after, x=zeros)[0] == expected).all()
 
 
+UNSIGNED = ACTIVATION.replace("signed: int = 1", "signed: int = 0")
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize(("op", "signed", "narrow"), [(ACTIVATION, 1, 0), (WEIGHT, 1, 1), (UNSIGNED, 0, 0), (UNSIGNED.replace("narrow: int = 0", "narrow: int = 1"), 0, 1)])
+def test_every_width_sign_and_range_of_an_activation_gives_the_same_values(bits: int, op: str, signed: int, narrow: int) -> None:
+    if bits == 1 and (signed or narrow):
+        return  # bipolar, or a single code
+    before = parse(activation(op=op, bits=bits))
+    after = apply(before, QuantToQDQ())
+    assert [n.op_type for n in after.graph.node][-1] == "DequantizeLinear"
+    assert ("Clip" in [n.op_type for n in after.graph.node]) == ((bits, narrow) != (8, 0))
+    assert_equal_values(before, after, x=(np.arange(-1200, 1200, dtype=np.float32) / 8).reshape(-1, 2))
+
+
+@pytest.mark.parametrize("zero", [-128, -3, 2, 127])
+def test_a_zero_point_is_kept_and_ties_are_explained(zero: int) -> None:
+    before = parse(activation(zero=f"float z = {{{zero}}}"))
+    after = apply(before, QuantToQDQ())
+    assert constant(after, node(after, "QuantizeLinear").input[2]) == zero
+    x = (np.arange(-1200, 1200, dtype=np.float32) / 8).reshape(-1, 2)
+    assert_within_bounds(before, after, x)
+    off_ties = x[(np.abs(x * 4) % 4 != 1).all(1) & (np.abs(x * 4) % 4 != 3).all(1)]
+    assert_equal_values(before, after, x=off_ties)
+
+
 REFUSALS = {
-    "zero point": (activation(zero="float z = {3}"), ("fc_quant", "zero point 3", "0 only")),
-    "zero points": (activation(zero="float[2] z = {0, 3}"), ("fc_quant", "zero point 3", "0 only")),
-    "4 bits": (activation(bits=4), ("fc_quant", "INT4", "INT8")),
-    "unsigned": (activation(op=ACTIVATION.replace("signed: int = 1", "signed: int = 0")), ("fc_quant", "UINT8", "INT8")),
-    "narrow": (activation(op=WEIGHT), ("fc_quant", "INT8 narrow", "-128..127")),
+    "zero points": (activation(zero="float[2] z = {0, 3}"), ("fc_quant", "2 scales", "one scale per tensor")),
+    "half a zero point": (activation(zero="float z = {0.5}"), ("fc_quant", "zero point 0.5", "integer")),
+    "a zero point beyond the range": (activation(zero="float z = {200}"), ("fc_quant", "zero point 200", "-128..127")),
+    "9 bits": (activation(bits=9), ("fc_quant", "-256..255", "up to 8 bits")),
+    "no bits": (activation(bits=0), ("fc_quant", "bit width of [0.0]", "1..8")),
+    "half a bit": (activation().replace("{8}", "{3.5}"), ("fc_quant", "bit width of [3.5]", "1..8")),
     "scales per channel": (activation(scale="float[2] s = {0.5, 1}"), ("fc_quant", "2 scales", "one scale per tensor")),
     "scale per element": (parameter(VALUES, "float[2,3] s = {1, 1, 2, 1, 1, 1}"), ("fc_weight", "[2, 3]", "one per tensor or per channel")),
     "computed scale": (activation(scale="float e = {1}").replace("(float[N,2] x)", "(float[N,2] x, float s)"),

@@ -1,74 +1,76 @@
-"""What the integer rewrites share: scales into shifts, biases into codes."""
+"""What the integer rewrites share: reading integers and what they are worth."""
 
 import numpy as np
 import pytest
 from qonnx.core.modelwrapper import ModelWrapper
 
 from passes.graph import Graph, PassRefusal
-from passes.quantized import LARGEST_SHIFT, Quantized, activation, bias_codes, dequantized, parameter, scalar_if_equal, shift_for
-from tests.passes.graphs import parse
-
-
-@pytest.mark.parametrize("exponent", range(-23, LARGEST_SHIFT + 1))
-def test_multiplier_and_shift_give_the_ratio_of_scales_exactly(exponent: int) -> None:
-    mult, shift = shift_for(np.array([0.25, 0.25]), np.array(0.25 * 2.0**exponent), "y")
-    assert (mult / 2.0**shift == 2.0**-exponent).all()
-    assert mult.dtype == shift.dtype == np.int32
-    assert (shift >= 0).all() and ((mult == 1) | (shift == 0)).all()
-
-
-@pytest.mark.parametrize("exponent", [-24, LARGEST_SHIFT + 1])
-def test_ratios_beyond_the_shifter_are_refused(exponent: int) -> None:
-    with pytest.raises(PassRefusal, match=rf"y: a shift of {exponent} is outside 0..31"):
-        shift_for(np.array([1.0, 1.0]), np.array(2.0**exponent), "y")
-
-
-def quantized(values: list, scale: list | float, shape: tuple[int, ...] = (-1,)) -> Quantized:
-    return Quantized("b", np.array(scale), 0, np.array(values, np.int32).reshape(shape))
-
-
-def test_bias_codes() -> None:
-    scale = np.array([0.5, 1.0, 2.0])
-    assert bias_codes(None, scale, 3, "y").tolist() == [0, 0, 0]
-    assert bias_codes(quantized([1, -2, 3], [0.5, 1, 2]), scale, 3, "y").tolist() == [1, -2, 3]
-    assert bias_codes(quantized([1, -2, 3], 0.5, (1, 1, 3)), np.array([0.5]), 3, "y").tolist() == [1, -2, 3]
-    assert bias_codes(quantized([1, -2, 3], 0.5, (3, 1)), np.array([0.5]), 3, "y", axis=-2).tolist() == [1, -2, 3]
-    assert bias_codes(quantized([7], 0.5), np.array([0.5]), 3, "y").tolist() == [7, 7, 7]
-
-
-@pytest.mark.parametrize(("bias", "axis", "words"), [
-    (quantized([1, 2, 3], [0.5, 1, 4]), -1, "another scale"),
-    (quantized([1, 2, 3], 0.5), -1, "another scale"),
-    (quantized([1, 2, 3], [0.5, 1, 2], (3, 1)), -1, r"shape \[3, 1\]; .*\[3\]"),
-    (quantized([1, 2, 3], [0.5, 1, 2]), -2, r"shape \[3\]; .*\[3, 1\]"),
-    (quantized([1, 2], 0.5), -1, r"shape \[2\]; .*\[3\]"),
-    (quantized([1] * 6, 0.5, (2, 3)), -1, r"shape \[2, 3\]; .*\[3\]"),
-])  # fmt: skip
-def test_a_bias_of_another_scale_or_shape_is_refused(bias: Quantized, axis: int, words: str) -> None:
-    with pytest.raises(PassRefusal, match=f"^fc: .*{words}"):
-        bias_codes(bias, np.array([0.5, 1.0, 2.0]), 3, "fc", axis=axis)
+from passes.quantized import activation, along, code_range, dequantized, output_of, parameter, scalar_if_equal
+from tests.passes.graphs import node, parse
 
 
 def test_what_counts_as_quantized() -> None:
     graph = Graph(
         ModelWrapper(
             parse("""
-        g (int8[N,2] q, float[N,2] f, float s2) => (float[N,2] y)
-        <float s = {0.5}, int8 z = {0}, int8 three = {3}, float[2] ss = {0.5, 1}, int8[2] zz = {0, 0}, int8[2] w = {1, 2}>
+        g (int8[N,2] q, float[N,2] f, float s2, uint8[N,2] u) => (float[N,2] y)
+        <float s = {0.5}, int8 z = {0}, int8 three = {3}, float[2] ss = {0.5, 1}, int8[2] zz = {0, 0}, int8[2] w = {1, 2}, uint8 half = {128}>
         { a = DequantizeLinear (q, s, z)
           b = DequantizeLinear (q, s, three)
           c = DequantizeLinear <axis = 1> (q, ss, zz)
           d = DequantizeLinear (q, s2, z)
           e = DequantizeLinear <axis = 0> (w, ss)
-          y = Sum (a, b, c, d, e, f) }""")
+          h = DequantizeLinear (u, s, half)
+          y = Sum (a, b, c, d, e, f, h) }""")
         )
     )
     assert activation(graph, "a").tensor == "q" and activation(graph, "a").scale == 0.5
-    assert dequantized(graph, "b") is None  # a zero point
-    assert activation(graph, "c") is None and dequantized(graph, "c").axis == 1  # scales per channel
+    assert activation(graph, "b").zero == 3
+    assert dequantized(graph, "c") is None  # scales per channel of an activation
     assert dequantized(graph, "d") is None  # a computed scale
+    assert dequantized(graph, "h") is None  # unsigned codes: SignedActivations comes before
     assert activation(graph, "e") is None and parameter(graph, "e").value.tolist() == [1, 2]
     assert parameter(graph, "a") is None and dequantized(graph, "f") is None
+
+
+def test_zero_points_are_subtracted_from_constants() -> None:
+    graph = Graph(
+        ModelWrapper(
+            parse("""
+        g (float[N,2,3] x) => (float[N,2,3] y)
+        <uint8[2,3] w = {0, 1, 2, 253, 254, 255}, float[2] s = {0.5, 1}, uint8[2] z = {128, 254}>
+        { v = DequantizeLinear <axis = -2> (w, s, z)
+          y = Add (x, v) }""")
+        )
+    )
+    found = parameter(graph, "v")
+    assert found.value.tolist() == [[-128, -127, -126], [-1, 0, 1]]
+    assert found.axis == 0 and found.real().tolist() == [[-64, -63.5, -63], [-1, 0, 1]]
+
+
+def test_a_quantizer_gives_its_scale_and_zero_point_or_refuses() -> None:
+    def quantizer(zero: str, inputs: str = "(x, s, z)", kind: str = "int8") -> tuple[float, int]:
+        model = parse(f"g (float[N,2] x) => ({kind}[N,2] y) <float s = {{0.25}}, {zero}> {{ [q] y = QuantizeLinear {inputs} }}")
+        return output_of(Graph(ModelWrapper(model)), node(model, "QuantizeLinear"))
+
+    assert quantizer("int8 z = {-7}") == (0.25, -7)
+    with pytest.raises(PassRefusal, match=r"^q: quantizes to uint8 and 1 zero points; supported are 8 bits"):
+        quantizer("uint8 z = {7}", kind="uint8")
+    with pytest.raises(PassRefusal, match=r"^q: quantizes to a computed zero point"):
+        quantizer("int8 z = {7}", "(x, s)", kind="uint8")
+
+
+@pytest.mark.parametrize(("bits", "signed", "narrow", "expected"), [
+    (8, True, False, (-128, 127)), (8, True, True, (-127, 127)), (8, False, False, (0, 255)), (8, False, True, (0, 254)),
+    (4, True, True, (-7, 7)), (4, False, False, (0, 15)), (2, True, False, (-2, 1)), (1, False, False, (0, 1)),
+])  # fmt: skip
+def test_the_range_of_a_quant(bits: int, signed: bool, narrow: bool, expected: tuple[int, int]) -> None:
+    assert code_range(bits, signed, narrow) == expected
+
+
+def test_a_vector_lies_along_its_axis() -> None:
+    assert along(np.array([1, 2]), -2, 3).shape == (1, 2, 1)
+    assert along(np.array([5]), 0, 3).shape == ()
 
 
 def test_equal_values_become_one() -> None:

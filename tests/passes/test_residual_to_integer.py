@@ -1,9 +1,11 @@
 """Q(DQ(a) + DQ(b)) -> one Requant of the shifted sum, exact for every pair of codes."""
 
+import numpy as np
 import pytest
 
 from passes.residual_to_integer import ResidualToInteger
-from tests.passes.graphs import apply, assert_equal_values, assert_same, assert_untouched, every_pair, parse, refusal
+from passes.scaling import errors_of
+from tests.passes.graphs import apply, assert_equal_values, assert_same, assert_untouched, every_pair, parse, refusal, run
 
 
 def residual(a: float, b: float, out: float, body: str = "t = Add (x, y)") -> str:
@@ -81,11 +83,26 @@ def test_what_is_no_sum_of_two_quantized_tensors_is_left_alone(body: str) -> Non
     assert_untouched(parse(residual(0.5, 0.5, 1.0, body)), ResidualToInteger())
 
 
+@pytest.mark.parametrize(("a", "b", "out"), [(0.5127, 0.3031, 1.0), (0.5, 0.5, 0.7013), (0.3017, 0.3017, 1.0), (0.013, 1.7, 0.4), (0.11, 0.09, 0.003), (3.0, 1e-3, 9.0)])
+@pytest.mark.parametrize(("zeros", "body"), [((0, 0, 0), "t = Add (x, y)"), ((-128, 17, 3), "t = Add (x, y)"), ((5, -9, -128), "s = Add (x, y) t = Relu (s)")])
+def test_scales_of_any_kind_and_zero_points_are_off_by_one_code_at_a_boundary_at_most(a: float, b: float, out: float, zeros: tuple, body: str) -> None:
+    text = residual(a, b, out, body).replace("int8 z = {0}", ", ".join(f"int8 z{r} = {{{z}}}" for r, z in zip("abr", zeros, strict=True)))
+    before = parse(text.replace("(p, as, z)", "(p, as, za)").replace("(q, bs, z)", "(q, bs, zb)").replace("(t, rs, z)", "(t, rs, zr)"))
+    after = apply(before, ResidualToInteger())
+    (bound,) = errors_of(after).values()
+    p, q = (v.ravel().astype(np.float64) for v in pairs().values())
+    scales = [float(np.float32(v)) for v in (a, b, out)]
+    real = ((p - zeros[0]) * scales[0] + (q - zeros[1]) * scales[1]) / scales[2]
+    real = np.clip((np.maximum(real, 0) if "Relu" in body else real) + zeros[2], -128, 127)
+    codes = run(after, **pairs())[0].ravel()
+    assert np.abs(codes - real).max() <= 0.5 + bound[0] < 0.51
+    assert (codes != run(before, **pairs())[0].ravel()).mean() < 1e-3
+
+
 REFUSALS = {
-    "operand": (residual(0.5, 0.3, 1.0), ("r: ratio of scales", "power of two")),
-    "output": (residual(0.5, 0.5, 0.7), ("r: output scale", "0.69999", "power of two")),
-    "both": (residual(0.3, 0.3, 1.0), ("r: accumulator scale", "0.30000", "power of two")),
-    "shift": (residual(2.0**-16, 2.0**-16, 2.0**16), ("r: a shift of 32", "0..31")),
+    "shift": (residual(2.0**-16, 2.0**-16, 2.0**16), ("r: a ratio of scales of", "codes off with a shift of 31")),
+    "shapes": (residual(0.5, 0.5, 1.0).replace("int8[N,1] q", "int8[1] q"), ("r: a sum of tensors of shapes", "equal shapes")),
+    "coarse operands": (residual(1e9, 0.3, 1e-3), ("r: operands at", "of the output's scale")),
     "far apart": (residual(1.0, 2.0**-17, 1.0), ("r: ", "2**17", "2**16", "2**24")),
     "further apart": (residual(1.0, 2.0**-32, 1.0), ("r: ", "2**32", "2**16")),
 }

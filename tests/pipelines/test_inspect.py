@@ -1,5 +1,6 @@
 """psaflow inspect: counts against those made by hand, differences, and bad input."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,10 @@ import onnx.parser
 import pytest
 from onnx import numpy_helper
 
+from custom_ops.load import ModelError, parse
 from pipelines.inspect import differences, rows_of
+from tests.passes import foreign
+from tests.passes.mutants import mutant
 from tests.pipelines.conftest import psaflow, psaflow_json
 
 NETWORK = """
@@ -98,3 +102,47 @@ def test_bad_input_is_one_line(file: Path, monkeypatch: pytest.MonkeyPatch, argu
     result = psaflow("inspect", *arguments)
     assert result.exit_code == 1
     assert result.stderr.startswith("psaflow: ") and says in result.stderr and result.stderr.count("\n") == 1
+
+
+FOREIGN: dict[str, Callable[[], onnx.ModelProto]] = {
+    "QONNX": foreign.brevitas_mlp, "QCDQ, constants as nodes": lambda: foreign.gelu_qcdq(13), "mixer": lambda: foreign.mixer(True),
+    "onnxruntime": foreign.onnxruntime_mlp,
+}  # fmt: skip
+MACS = {"QONNX": 12 * 16 + 16 * 5, "QCDQ, constants as nodes": 12 * 16 + 16 * 10 + 10 * 5,
+        "mixer": 2 * 8 * 10 * 6 + 2 * 6 * 12 * 8 + 6 * 5, "onnxruntime": 12 * 16 + 16 * 16 + 16 * 5}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_model_of_another_tool_has_its_macs_before_and_behind_the_passes(name: str) -> None:
+    from passes import INTEGER, STREAMLINE, TIDY
+    from passes.check import CheckedPasses
+
+    model = FOREIGN[name]()
+    rows = rows_of(model)
+    assert sum(row.macs for row in rows) == MACS[name]
+    assert all("?" not in row.output and row.datatype != "?" for row in rows)
+    integer = CheckedPasses(model, foreign.inputs(model, 4, 0)).run("all", (*TIDY, *STREAMLINE, *INTEGER))
+    assert sum(row.macs for row in rows_of(integer)) == MACS[name]
+    assert any(line.startswith("MatMulInteger: 0 -> ") for line in differences(rows, rows_of(integer)))
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_no_damaged_model_stops_it(name: str) -> None:
+    original = FOREIGN[name]().SerializeToString()
+    for seed in range(300):
+        _, content = mutant(original, seed)
+        try:
+            model = parse(content, "damaged")
+        except ModelError:
+            continue  # told in one line
+        rows = rows_of(model)
+        assert len(rows) == len(model.graph.node)
+        assert differences(rows, rows) == []
+
+
+def test_names_cannot_speak_to_the_terminal(file: Path) -> None:
+    model = onnx.load(file)
+    model.graph.node[0].name = "lut\x1b[2J\rpwned"
+    onnx.save(model, file)
+    output = psaflow("inspect", file).output
+    assert "\x1b" not in output and "\r" not in output and "lut\\x1b[2J\\rpwned" in output
