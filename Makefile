@@ -28,11 +28,12 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 # FINN as an extra, for `psaflow finn`: finn-plus (`finn` on PyPI is an empty placeholder). Without its dependencies, as it pins older
-# brevitas, onnx and onnxruntime; scipy is the one that its ops import and we do not have, at the version that finn-plus 1.6.1 asks for.
+# brevitas, onnx and onnxruntime; scipy, at the version that finn-plus 1.6.1 asks for, and rich are what it imports and we do not have.
 finn: setup $(VENV)/.finn
 
 $(VENV)/.finn: $(VENV)/.installed
 	$(BIN)/python -m pip install -q --no-deps finn-plus==1.6.1 scipy==1.17.1
+	$(BIN)/python -m pip install -q rich
 	touch $@
 
 lint: setup

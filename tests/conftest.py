@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,8 @@ def images() -> np.ndarray:
 @pytest.fixture
 def finn(tmp_path: Path) -> Iterator[Path]:
     """FINN with our ops, and the folder of what it generates."""
-    pytest.importorskip("finn.util.basic", reason="FINN is not installed; run make finn")
+    if importlib.util.find_spec("finn") is None:  # one that is there and does not import is a failure
+        pytest.skip("FINN is not installed; run make finn")
     from pipelines.finn_session import finn_session
 
     with finn_session(tmp_path):

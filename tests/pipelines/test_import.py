@@ -1,5 +1,7 @@
 """psaflow import, and what the other commands make of an imported graph."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -49,13 +51,15 @@ def test_a_small_imported_model_goes_through_the_whole_simulation(activation, da
     assert (result["images"], result["mismatches"], result["not_compared"]) == (3, 0, [])
 
 
-def test_a_model_for_other_images_is_refused_with_both_sizes(data, tmp_path):
+def test_test_images_of_another_size_are_refused_with_both_sizes_and_a_build_goes_on_without_them(data, tmp_path):
     np.savez(tmp_path / "m.npz", **random_arrays(side=2))
     psaflow_json("import", tmp_path / "m.npz", "--out", tmp_path / "m.onnx")
-    for command in (("evaluate", tmp_path / "m.onnx"), ("build", tmp_path / "m.onnx", "--out", tmp_path / "b")):
-        result = psaflow(*command, "--data", data)
-        assert result.exit_code == 1
-        assert "[N, 8, 8, 3]" in result.stderr and "[N, 32, 32, 3]" in result.stderr.splitlines()[-1]
+    refused = psaflow("evaluate", tmp_path / "m.onnx", "--data", data)
+    assert refused.exit_code == 1
+    assert "[N, 8, 8, 3]" in refused.stderr and "[N, 32, 32, 3]" in refused.stderr.splitlines()[-1]
+    built = psaflow("build", tmp_path / "m.onnx", "--out", tmp_path / "b", "--until", "integer", "--data", data)
+    assert built.exit_code == 0 and "takes uint8 ['N', 8, 8, 3], not pixels" in built.stderr
+    assert json.loads((tmp_path / "b" / "report.json").read_text())["test_images"] == 0
 
 
 def test_a_fault_leaves_no_file(tmp_path):
