@@ -33,7 +33,7 @@ finn: setup $(VENV)/.finn
 
 $(VENV)/.finn: $(VENV)/.installed
 	$(BIN)/python -m pip install -q --no-deps finn-plus==1.6.1 scipy==1.17.1
-	$(BIN)/python -m pip install -q rich
+	$(BIN)/python -m pip install -q "rich>=13.9.4,<14"
 	touch $@
 
 lint: setup
