@@ -6,6 +6,7 @@ from qonnx.transformation.base import Transformation
 
 from passes.affine_to_requant import AffineToRequant
 from passes.annotate import AnnotateDatatypes, InferShapes, RemoveUnused
+from passes.cancel_transposes import CancelTransposes
 from passes.check_accumulators import CheckAccumulators
 from passes.expand_table import ExpandTable
 from passes.fold_to_target import FoldToTarget
@@ -44,6 +45,7 @@ from passes.require_hardware import RequireHardware
 from passes.require_integer import RequireInteger
 from passes.residual_to_integer import ResidualToInteger
 from passes.size_fifos import SizeFifos
+from passes.spread_table import SpreadTable
 from passes.tabulate_psa import TabulatePSA
 from passes.tabulate_requant import TabulateRequant
 from passes.transposed_matmul import TransposedMatMul
@@ -77,6 +79,7 @@ INTEGER = (
     MeanToInteger(),
     LogitsToInteger(),
     FunctionToLUT(),
+    CancelTransposes(),
     InferShapes(),
     RequireInteger(),
     CheckAccumulators(),
@@ -87,6 +90,7 @@ RUNTIME = (
     InferShapes(),
     TabulateRequant(),
     ExpandTable(),
+    SpreadTable(),
     MergeTables(),
     FuseLinear(),
     FuseTokenLinear(),
@@ -105,6 +109,7 @@ def dataflow(target_cycles: int, folding: Mapping[str, Mapping[str, int]] | None
     """The passes to a streaming accelerator of at most `target_cycles` per image; `folding` overrides nodes by name."""
     return (
         InferPatches(),
+        SpreadTable(),
         InferChannelLUT(),
         InferTokenMix(),
         InferMatVec(),

@@ -11,7 +11,7 @@ import custom_ops
 from custom_ops.runtime import session
 from passes.channel_chain import Chain, find_chain, foldable
 from passes.graph import Graph, PassRefusal, Rewrite, get_metadata, set_metadata
-from passes.quantized import ROUNDING, note_range, shared_row
+from passes.quantized import ROUNDING
 
 log = logging.getLogger(__name__)
 CODES = 256
@@ -39,7 +39,7 @@ class FunctionToLUT(Rewrite):
             return False
         entries, boundary = _tabulate(graph, chain)
         name, channels = chain.end, chain.shape[chain.axis]
-        table = graph.add_constant(f"{name}_table", shared_row(entries))
+        table = graph.add_constant(f"{name}_table", entries[:1] if (entries == entries[0]).all() else entries)
         last = len(chain.shape) - 1
         inwards = [*(a for a in range(last + 1) if a != chain.axis), chain.axis]
         inner, moved = (name, chain.source) if chain.axis == last else (graph.new_name(f"{name}_inner"), graph.new_name(f"{name}_moved"))
@@ -50,7 +50,6 @@ class FunctionToLUT(Rewrite):
             new = [helper.make_node("Transpose", [chain.source], [moved], name=there, perm=inwards), *new,
                    helper.make_node("Transpose", [inner], [name], name=back, perm=np.argsort(inwards).tolist())]  # fmt: skip
         graph.replace(chain.nodes, new)
-        note_range(graph, name, entries)
         count = int(get_metadata(graph.model.model, BOUNDARY_ENTRIES) or 0) + boundary
         set_metadata(graph.model.model, BOUNDARY_ENTRIES, str(count))
         log.info("%s: %d nodes, %d x %d entries, %d on a rounding boundary", name, len(chain.nodes), channels, CODES, boundary)

@@ -8,7 +8,6 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from custom_ops import DOMAIN
-from custom_ops.datatypes import integer_datatype
 from passes.graph import Graph, PassRefusal, attribute, log2_exact
 
 LARGEST_SHIFT = 31
@@ -90,13 +89,3 @@ def scalar_if_equal(values: np.ndarray) -> np.ndarray:
     """[1] instead of [n] where all are the same."""
     flat = np.asarray(values).ravel()
     return flat[:1] if flat.size and np.all(flat == flat[0]) else flat
-
-
-def shared_row(table: np.ndarray) -> np.ndarray:
-    """[1, entries] instead of [C, entries] where all channels have the same table."""
-    return table[:1] if len(table) > 1 and np.all(table == table[0]) else table
-
-
-def note_range(graph: Graph, tensor: str, values: np.ndarray) -> None:
-    """Note for `tensor`, which holds some of `values` only, the narrowest integer datatype that has them."""
-    graph.model.set_tensor_datatype(tensor, integer_datatype(int(values.min()), int(values.max())))
