@@ -36,7 +36,9 @@ def _elementwise(node: NodeProto, functions: Sequence[FunctionProto], opset: int
     if node.domain in STANDARD and node.op_type in PRIMITIVES:
         return True
     body = _body(node, functions, opset) if depth else None
-    return body is not None and all(_single_value(n) or _elementwise(n, functions, opset, depth - 1) for n in body.node)
+    if body is None or not body.output or not {o for n in body.node for o in n.output}.issuperset(body.output):
+        return False  # also where the standard cannot build the body of such a call
+    return all(_single_value(n) or _elementwise(n, functions, opset, depth - 1) for n in body.node)
 
 
 def _single_value(node: NodeProto) -> bool:
@@ -54,9 +56,9 @@ def _body(node: NodeProto, functions: Sequence[FunctionProto], opset: int) -> Fu
     """The function that computes `node`; None where there is none, as for a primitive."""
     if node.domain not in STANDARD:
         return next((f for f in functions if (f.domain, f.name, f.overload) == (node.domain, node.op_type, node.overload)), None)
-    if not defs.has(node.op_type):
-        return None
     for version in (opset, defs.onnx_opset_version()):  # an op may have got its body later than its meaning
+        if not defs.has(node.op_type, version, ""):
+            return None
         schema = defs.get_schema(node.op_type, version)
         if schema.has_function:
             return schema.function_body

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -23,12 +23,17 @@ from pipelines.evaluate import open_onnx, predict
 from pipelines.images import TestImages, check_input, test_images
 from pipelines.report import REPORT, headline, write_report
 
+if TYPE_CHECKING:
+    from pipelines.compression import Calibration
+
 log = logging.getLogger(__name__)
 STAGES = ("exported", "tidy", "streamlined", "integer", "dataflow", "rtl", "simulation", "bitstream")
 MARKER = ".psaflow-build"  # file that says: this folder is ours to replace
 FAILED = "failed.json"  # the report of a build that ended in an error
 RUNTIME = "runtime"  # the integer stage once more, its layers fused for onnxruntime
+EXACT = "exact"  # the integer stage before its tables were compressed, where the configuration asks for that
 FILES = {stage: f"{number}_{stage}.onnx" for number, stage in enumerate(STAGES[:5])} | {RUNTIME: f"{RUNTIME}.onnx"}
+ALL_FILES = FILES | {EXACT: f"3_{EXACT}.onnx"}
 
 
 def show(report: dict[str, Any]) -> None:
@@ -46,7 +51,8 @@ def main(source: Path, out: Path, config_path: Path | None, until: str, data: Pa
     """Build SOURCE (a checkpoint, or an .onnx with uint8 pixels in) into a folder: graphs, RTL, simulation, bitstream."""
     config = load_config(config_path)
     with finished_folder(out, source) as folder:
-        return Build(source, folder, config, test_images(data, config.seed)).run(until)
+        found = _calibration(config, until, data)
+        return Build(source, folder, config, test_images(data, config.seed), found).run(until)
 
 
 @contextlib.contextmanager
@@ -83,12 +89,12 @@ def finished_folder(out: Path, source: Path) -> Iterator[Path]:
 class Build:
     """One build in progress; `report` grows stage by stage."""
 
-    def __init__(self, source: Path, folder: Path, config: BuildConfig, images: TestImages) -> None:
-        self.source, self.folder, self.config, self.images = source, folder, config, images
+    def __init__(self, source: Path, folder: Path, config: BuildConfig, images: TestImages, calibration: Calibration | None = None) -> None:
+        self.source, self.folder, self.config, self.images, self.calibration = source, folder, config, images, calibration
         self.report: dict[str, Any] = {
             "source": source.name, "config": config.model_dump(), "test_images": len(images.images) if images.real else 0,
-            "passes": [], "accuracy": {}, "agreement": {}, "boundary_entries": None, "simulation": None, "cycles_per_image": None,
-            "latency_cycles": None, "resources": None, "modules": None, "fmax_mhz": None, "images_per_second": None, "seconds": {},
+            "passes": [], "tables": None, "accuracy": {}, "agreement": {}, "boundary_entries": None, "simulation": None,
+            "cycles_per_image": None, "latency_cycles": None, "resources": None, "modules": None, "fmax_mhz": None, "images_per_second": None, "seconds": {},
         }  # fmt: skip
 
     def run(self, until: str) -> dict[str, Any]:
@@ -145,7 +151,7 @@ class Build:
         import onnx
 
         onnx.checker.check_model(model)
-        onnx.save(model, self.folder / FILES[stage])
+        onnx.save(model, self.folder / ALL_FILES[stage])
 
     def _graphs(self, model: ModelProto, stages: tuple[str, ...]) -> None:
         from passes import INTEGER, STREAMLINE, TIDY, dataflow
@@ -163,20 +169,37 @@ class Build:
                 bar.update()
 
             images = self.images.images[: self.config.check_images]
-            checked, fused = CheckedPasses(model, images, tell=tell), None
+            checked, fused, records = CheckedPasses(model, images, tell=tell), None, []
             try:
                 for stage in stages:
                     with self._stage(stage):
                         self._save(stage, checked.run(stage, passes[stage]))
+                    if stage == "integer" and self.config.tables is not None:
+                        records += checked.records
+                        checked = CheckedPasses(self._compressed(checked.wrapper.model), images, tell=tell)
                     if stage == "integer":
                         fused = CheckedPasses(checked.wrapper.model, images)
                         with self._stage(RUNTIME):
                             self._save(RUNTIME, fused.run(RUNTIME, FUSING))
             finally:
-                records = [*checked.records, *(fused.records if fused else [])]
+                records += [*checked.records, *(fused.records if fused else [])]
                 self.report["passes"] = [asdict(record) for record in records]
         entries = get_metadata(checked.wrapper.model, BOUNDARY_ENTRIES)
         self.report["boundary_entries"] = None if entries is None else int(entries)
+
+    def _compressed(self, exact: ModelProto) -> ModelProto:
+        """The integer stage with smaller tables, which is what goes on; the exact one is kept beside it."""
+        from passes.table_errors import table_errors
+        from pipelines.compression import code_counts, compressed
+
+        assert self.config.tables is not None
+        with self._stage("tables"):
+            model = compressed(exact, self.config.tables, self.calibration)
+        self._save(EXACT, exact)
+        self._save("integer", model)
+        counts = None if self.calibration is None else code_counts(exact, self.calibration.images)
+        self.report["tables"] = [asdict(row) for row in table_errors(exact, model, counts)]
+        return model
 
     def _accuracy(self, stages: list[str]) -> None:
         """Top-1 of every stage, and how far the first one's logits (Brevitas, where there is a checkpoint) agree with each."""
@@ -188,8 +211,10 @@ class Build:
             from train.loop import predict as torch_predict
 
             runs["checkpoint"] = lambda x: torch_predict(self.network, x, progress=False).numpy()
+        if (self.folder / ALL_FILES[EXACT]).exists():
+            stages = [*stages[: stages.index("integer")], EXACT, *stages[stages.index("integer") :]]
         for stage in stages:
-            runs[stage] = open_onnx(self.folder / FILES[stage], kernels=stage == RUNTIME).run
+            runs[stage] = open_onnx(self.folder / ALL_FILES[stage], kernels=stage == RUNTIME).run
         reference: np.ndarray | None = None
         integer: np.ndarray | None = None
         for stage, run in runs.items():
@@ -203,7 +228,10 @@ class Build:
                 "images": len(images), "different_predictions": int((logits.argmax(1) != reference.argmax(1)).sum()),
                 "different_logits": int((logits != reference).sum()),
             }  # fmt: skip
-            self._require_agreement(stage)
+            if stage == "integer" and EXACT in stages:
+                reference = logits  # what smaller tables lose is reported; from here on all is exact again
+            else:
+                self._require_agreement(stage)
             if stage == RUNTIME and integer is not None and (logits != integer).any():
                 raise UserError(f"{FILES[RUNTIME]}: {int((logits != integer).sum())} logits by the kernels differ from those of "
                                 f"{FILES['integer']} on {len(images)} images")  # fmt: skip
@@ -213,7 +241,7 @@ class Build:
         differ = self.report["agreement"][stage]
         allowed = bool(self.report["boundary_entries"]) and not differ["different_predictions"]
         if differ["different_logits"] and not allowed:
-            first = next(iter(self.report["agreement"]))
+            first = "integer" if EXACT in self.report["agreement"] and stage != EXACT else next(iter(self.report["agreement"]))
             raise UserError(f"{stage}: {differ['different_logits']} logits and {differ['different_predictions']} classes differ from those "
                             f"of the {first} on {differ['images']} images")  # fmt: skip
 
@@ -263,6 +291,15 @@ def _described(value: ValueInfoProto) -> tuple[str, str, list[int | str]]:
     """(name, type, shape) of a graph input."""
     kind = value.type.tensor_type
     return value.name, TensorProto.DataType.Name(kind.elem_type).lower(), [d.dim_value or d.dim_param or "?" for d in kind.shape.dim]
+
+
+def _calibration(config: BuildConfig, until: str, data: Path | None) -> Calibration | None:
+    """The training images that the build's smaller tables need."""
+    if config.tables is None or STAGES.index(until) < STAGES.index("integer"):
+        return None
+    from pipelines.compression import calibration
+
+    return calibration(data, config.tables)
 
 
 def read_report(folder: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ class Lazy(click.Group):
         "evaluate": "Top-1 of a model or a checkpoint.",
         "build": "From a checkpoint or a model to a bitstream.",
         "simulate": "Run a build's accelerator on images, cycle by cycle.",
+        "compress": "Smaller tables: knots in place of 256 entries.",
         "inspect": "Nodes of a model, or what differs between two.",
         "bench": "Measure speed and memory.",
         "table": "Accuracies of checkpoints beside the article's.",

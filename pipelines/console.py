@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from tqdm import tqdm
+
+if TYPE_CHECKING:  # imported where they are used, so that --help is quick
+    import torch
+    from matplotlib.figure import Figure
 
 
 class UserError(ValueError):
@@ -123,6 +128,40 @@ def write_whole(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def columns(lines: Sequence[Sequence[str]], words: Collection[int] = (0,)) -> list[str]:
+    """Lines of cells, the header first, as text in columns: those in `words` to the left, the others, numbers, to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(cell.ljust(width) if i in words else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))).rstrip()
+            for line in lines]  # fmt: skip
+
+
+def png(figure: Figure) -> bytes:
+    """A figure of matplotlib's as the bytes of a .png; closes it."""
+    import matplotlib.pyplot as plt
+
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    plt.close(figure)
+    return content.getvalue()
+
+
+def check_png(path: Path | None) -> None:
+    """Refuses a --plot that does not end in .png."""
+    if path is not None and path.suffix.lower() != ".png":
+        raise UserError(f"--plot {path}: is drawn as PNG; name a file that ends in .png")
+
+
+def torch_device(name: str) -> torch.device:
+    """cpu, cuda, or with auto a GPU where there is one."""
+    import torch
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--device {name}: unknown; choose auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: PyTorch finds no CUDA device here; use --device cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def progress(total: float | None, description: str, unit: str = "it") -> tqdm:
