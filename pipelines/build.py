@@ -219,7 +219,7 @@ class Build:
         integer: np.ndarray | None = None
         for stage, run in runs.items():
             log.info("accuracy of %s on %d images ...", stage, len(images))
-            scale = 1.0 if stage == "checkpoint" else logits_scale(self.folder / FILES[stage])
+            scale = 1.0 if stage == "checkpoint" else logits_scale(self.folder / ALL_FILES[stage])
             logits = predict(run, images).astype(np.float64) * scale
             reference = logits if reference is None else reference
             integer = logits if stage == "integer" else integer
