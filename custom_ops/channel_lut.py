@@ -20,8 +20,8 @@ LOWEST: Mapping[int, int] = {INT8: -128, UINT8: 0}  # the lowest code of each in
 def channel_lut(x, table, rounding="HALF_EVEN", lowest=-128):
     """x int8|uint8 [..., C], table int8 [C, L] -> int8 [..., C]: y[..., c] = table[c, x[..., c] - lowest].
 
-    A table [1, L] serves all channels. With L = 2**(8-b) + 1 knots, t[c, k] + round((t[c, k+1] - t[c, k]) * f / 2**b), where k = index >> b and
-    f = index & (2**b - 1), for index = x - lowest. ValueError unless lowest is the lowest code of x's type.
+    A table [1, L] serves all channels. With L = 2**(8-b) + 1 knots, t[c, k] + round((t[c, k+1] - t[c, k]) * f / 2**b), where
+    k = index >> b and f = index & (2**b - 1), for index = x - lowest. ValueError unless lowest is the lowest code of x's type.
     """
     if lowest != np.iinfo(x.dtype).min:
         raise ValueError(f"lowest={lowest} must be {np.iinfo(x.dtype).min}, the lowest code of {x.dtype}")
@@ -48,6 +48,8 @@ def interpolated_bits(width: int) -> int:
 
 class ChannelLUT(Op):
     """Any chain of per-channel functions between two quantized tensors, or the normalisation of pixels.
+
+    A table has a row for each channel, or one for all; in hardware and in the fused layers always the former.
 
     The body interpolates in float32, exactly: |(right - left) * f| < 2**15 and the divisor is a power of two.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from onnx import NodeProto, TensorProto, defs
@@ -157,9 +158,9 @@ def _is_fixed(graph: Graph, tensor: str) -> bool:
     if graph.constant(tensor) is not None:
         return True
     node = graph.producer(tensor)
-    if node is None or not node.input or node.domain not in STANDARD or not defs.has(node.op_type):
+    if node is None or not node.input or node.domain not in STANDARD or not defs.has(node.op_type, opset_of(graph.model.model), ""):
         return False
-    schema = defs.get_schema(node.op_type, opset_of(graph.model.model))
+    schema: Any = defs.get_schema(node.op_type, opset_of(graph.model.model))  # onnx's stubs lack its determinism
     return (schema.node_determinism == defs.OpSchema.NodeDeterminism.Deterministic
             and all(_is_fixed(graph, i) for i in node.input if i))  # fmt: skip
 

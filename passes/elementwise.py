@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, defs, helper
 
@@ -59,14 +60,15 @@ def _body(node: NodeProto, functions: Sequence[FunctionProto], opset: int) -> Fu
     for version in (opset, defs.onnx_opset_version()):  # an op may have got its body later than its meaning
         if not defs.has(node.op_type, version, ""):
             return None
-        schema = defs.get_schema(node.op_type, version)
+        schema: Any = defs.get_schema(node.op_type, version)  # onnx's stubs lack its functions
         if schema.has_function:
             return schema.function_body
         if schema.has_context_dependent_function:
             kinds = [helper.make_tensor_type_proto(TensorProto.FLOAT if name else TensorProto.UNDEFINED, None).SerializeToString()
                      for name in node.input]  # fmt: skip
             newest = max(schema.context_dependent_function_opset_versions)
-            return FunctionProto.FromString(schema.get_context_dependent_function_with_opset_version(newest, node.SerializeToString(), kinds))
+            body = schema.get_context_dependent_function_with_opset_version(newest, node.SerializeToString(), kinds)
+            return FunctionProto.FromString(body)
     return None
 
 

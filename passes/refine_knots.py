@@ -32,7 +32,7 @@ class RefineKnots(Transformation):
     """
 
     def __init__(self, images: np.ndarray, answers: np.ndarray, *, steps: int = 600, batch: int = 64, rate: float = 0.05, seed: int = 0,
-                 tell: Callable[[], None] | None = None) -> None:  # fmt: skip
+                 tell: Callable[[], object] | None = None) -> None:  # fmt: skip
         super().__init__()
         if len(images) != len(answers) or not len(images):
             raise ValueError(f"{len(images)} images and {len(answers)} answers; give one answer for each of at least one image")

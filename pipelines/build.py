@@ -94,7 +94,8 @@ class Build:
         self.report: dict[str, Any] = {
             "source": source.name, "config": config.model_dump(), "test_images": len(images.images) if images.real else 0,
             "passes": [], "tables": None, "accuracy": {}, "agreement": {}, "boundary_entries": None, "simulation": None,
-            "cycles_per_image": None, "latency_cycles": None, "resources": None, "modules": None, "fmax_mhz": None, "images_per_second": None, "seconds": {},
+            "cycles_per_image": None, "latency_cycles": None,
+            "resources": None, "modules": None, "fmax_mhz": None, "images_per_second": None, "seconds": {},
         }  # fmt: skip
 
     def run(self, until: str) -> dict[str, Any]:

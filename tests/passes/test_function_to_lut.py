@@ -1,5 +1,7 @@
 """Any chain of per-channel functions between two quantizers -> a table, compared on all 256 codes of every channel."""
 
+import itertools
+
 import numpy as np
 import onnx
 import pytest
@@ -265,7 +267,9 @@ def test_a_source_that_was_clipped_elsewhere_has_its_reachable_entries_and_the_o
     before = parse(chain("a = Sigmoid (x) f = Mul (x, a)", scale=0.5))
     after = apply(before, FunctionToLUT())
     table = constant(after, node(after, "ChannelLUT").input[1])
-    assert (table[:, 120:136].T == run(before, q=np.arange(-8, 8, dtype=np.int8).repeat(6).reshape(16, 2, 3))[0][:, 0, :1]).all()
+    codes = np.arange(-8, 8, dtype=np.int8).repeat(6).reshape(16, 2, 3)
+    expected = run(before, q=codes)[0]
+    assert (expected[:, 0, :1] == table[:, 120:136].T).all()
 
 
 STEPS = (
@@ -286,7 +290,7 @@ CONSTANTS = f"""float low = {{-1.3}}, float high = {{2.2}}, float[3] gain = {{1.
 def test_random_chains_become_one_table_each(seed: int) -> None:
     rng = np.random.default_rng(seed)
     names = ["x", *(f"v{i}" for i in range(int(rng.integers(2, 9)))), "f"]
-    steps = [STEPS[rng.integers(len(STEPS))].format(i=i, o=o) for i, o in zip(names, names[1:])]
+    steps = [STEPS[rng.integers(len(STEPS))].format(i=i, o=o) for i, o in itertools.pairwise(names)]
     before = parse(chain(" ".join(steps), CONSTANTS))
     assert_one_table(before, apply(before, FunctionToLUT()))
 
