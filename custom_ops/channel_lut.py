@@ -20,13 +20,13 @@ LOWEST: Mapping[int, int] = {INT8: -128, UINT8: 0}  # the lowest code of each in
 def channel_lut(x, table, rounding="HALF_EVEN", lowest=-128):
     """x int8|uint8 [..., C], table int8 [C, L] -> int8 [..., C]: y[..., c] = table[c, x[..., c] - lowest].
 
-    With L = 2**(8-b) + 1 knots, t[c, k] + round((t[c, k+1] - t[c, k]) * f / 2**b), where k = index >> b and
-    f = index & (2**b - 1), for index = x - lowest. ValueError unless lowest is the lowest code of x's type.
+    A table [1, L] serves all channels. With L = 2**(8-b) + 1 knots, t[c, k] + round((t[c, k+1] - t[c, k]) * f / 2**b), where
+    k = index >> b and f = index & (2**b - 1), for index = x - lowest. ValueError unless lowest is the lowest code of x's type.
     """
     if lowest != np.iinfo(x.dtype).min:
         raise ValueError(f"lowest={lowest} must be {np.iinfo(x.dtype).min}, the lowest code of {x.dtype}")
     index = x.astype(np.int64) - lowest
-    channel = np.arange(x.shape[-1])
+    channel = np.arange(x.shape[-1]) if len(table) != 1 else 0
     if table.shape[1] == FULL:
         return table[channel, index]
     bits = interpolated_bits(table.shape[1])
@@ -49,6 +49,8 @@ def interpolated_bits(width: int) -> int:
 class ChannelLUT(Op):
     """Any chain of per-channel functions between two quantized tensors, or the normalisation of pixels.
 
+    A table has a row for each channel, or one for all; in hardware and in the fused layers always the former.
+
     The body interpolates in float32, exactly: |(right - left) * f| < 2**15 and the divisor is a power of two.
     """
 
@@ -56,6 +58,7 @@ class ChannelLUT(Op):
     types: ClassVar = {"x": (INT8, UINT8), "table": (INT8,)}
     attributes: ClassVar = {"rounding": "HALF_EVEN", "lowest": -128}
     choices: ClassVar = {"rounding": ROUNDINGS}
+    per_channel = True
     reference = staticmethod(channel_lut)
     body = (
         """

@@ -34,6 +34,7 @@ class GridLerp(Op):
     inputs = ("x", "table")
     types: ClassVar = {"x": (FLOAT,), "table": (FLOAT,)}
     attributes: ClassVar = {"bound": 4.0, "residual": 0}
+    per_channel = True
     reference = staticmethod(grid_lerp)
     body = """
   minus_one = Constant <value_ints = [-1]> ()

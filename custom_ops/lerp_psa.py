@@ -29,6 +29,7 @@ class LerpPSA(Op):
     inputs = PSA.inputs
     types: ClassVar = dict.fromkeys(inputs, (FLOAT,))
     attributes: ClassVar = {"epsilon": 1.0, "grid": 64, "bound": 4.0, "residual": 0}
+    per_channel = True
     reference = staticmethod(lerp_psa)
     body = """
   zero_i = Constant <value_int = 0> ()

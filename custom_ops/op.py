@@ -47,6 +47,7 @@ class Op(CustomOp):
     required_inputs: ClassVar[int | None] = None  # None: all of `inputs`
     attributes: ClassVar[Mapping[str, Attribute]] = {}  # name -> default
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # name -> the values a string attribute may take
+    per_channel: ClassVar[bool] = False  # y[..., c] depends on x[..., c] and row c of the parameters only; c runs along `axis`, or last
     folding: ClassVar[Mapping[str, int]] = {}  # attributes of the hardware that never change a value
     body: ClassVar[str]
     overloads: ClassVar[Mapping[str, tuple[tuple[str, ...], str]]] = {}  # overload -> (its inputs, its body)

@@ -31,6 +31,7 @@ class PSA(Op):
     inputs = ("x", "q_w", "q_b", "v", "o_w", "o_b")
     types: ClassVar = {"x": (FLOAT, DOUBLE)} | dict.fromkeys(inputs[1:], (FLOAT,))
     attributes: ClassVar = {"epsilon": 1.0, "residual": 0}
+    per_channel = True
     reference = staticmethod(psa)
     body = """
   q_w64 = Cast <to = 11> (q_w)

@@ -67,6 +67,7 @@ class Requant(Op):
     types: ClassVar = {"x": (INT8, INT32), "mult": (INT32,), "bias": (INT32,), "shift": (INT32,)}
     attributes: ClassVar = {"axis": -1, "rounding": "HALF_EVEN", "lo": -128, "hi": 127}
     choices: ClassVar = {"rounding": ROUNDINGS}
+    per_channel = True
     reference = staticmethod(requant)
     body = requant_body()
     overloads: ClassVar = {f"axis_{-axis}": (INPUTS, requant_body(axis=axis)) for axis in (-2, -3, -4)}

@@ -6,6 +6,7 @@ from qonnx.transformation.base import Transformation
 
 from passes.affine_to_requant import AffineToRequant
 from passes.annotate import AnnotateDatatypes, InferShapes, RemoveUnused
+from passes.cancel_transposes import CancelTransposes
 from passes.check_accumulators import CheckAccumulators
 from passes.drop_constant_inputs import DropConstantInputs
 from passes.expand_table import ExpandTable
@@ -63,6 +64,7 @@ from passes.require_integer import RequireInteger
 from passes.residual_to_integer import ResidualToInteger
 from passes.signed_activations import SignedActivations
 from passes.size_fifos import SizeFifos
+from passes.spread_table import SpreadTable
 from passes.tabulate_psa import TabulatePSA
 from passes.tabulate_requant import TabulateRequant
 from passes.transposed_matmul import TransposedMatMul
@@ -104,6 +106,7 @@ INTEGER = (
     OutputToInteger(),
     FunctionToLUT(),
     FoldClip(),
+    CancelTransposes(),
     InferShapes(),
     RequireInteger(),
     CheckAccumulators(),
@@ -116,6 +119,7 @@ RUNTIME = (
     InferShapes(),
     TabulateRequant(),
     ExpandTable(),
+    SpreadTable(),
     MergeTables(),
     FuseLinear(),
     FuseTokenLinear(),
@@ -132,6 +136,7 @@ RUNTIME = (
 
 HARDWARE = (
     InferPatches(),
+    SpreadTable(),
     InferChannelLUT(),
     InferTokenMix(),
     InferMatVec(),

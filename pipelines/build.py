@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -24,13 +24,18 @@ from pipelines.evaluate import open_onnx, predict
 from pipelines.images import TestImages, inputs_for, takes_pixels, test_images
 from pipelines.report import REPORT, headline, write_report
 
+if TYPE_CHECKING:
+    from pipelines.compression import Calibration
+
 log = logging.getLogger(__name__)
 STAGES = ("exported", "tidy", "streamlined", "integer", "dataflow", "rtl", "simulation", "bitstream")
 MARKER = ".psaflow-build"  # file that says: this folder is ours to replace
 FAILED = "failed.json"  # the report of a build that ended in an error
 FLOAT_STAGES = ("exported", "tidy", "streamlined")  # no scale is rounded in them
 RUNTIME = "runtime"  # the integer stage once more, its layers fused for onnxruntime
+EXACT = "exact"  # the integer stage before its tables were compressed, where the configuration asks for that
 FILES = {stage: f"{number}_{stage}.onnx" for number, stage in enumerate(STAGES[:5])} | {RUNTIME: f"{RUNTIME}.onnx"}
+ALL_FILES = FILES | {EXACT: f"3_{EXACT}.onnx"}
 
 
 def show(report: dict[str, Any]) -> None:
@@ -52,14 +57,15 @@ def main(source: Path, out: Path, config_path: Path | None, until: str, inputs: 
     """
     config = load_config(config_path)
     with finished_folder(out, source) as folder:
+        found = _calibration(config, until, data)
         if source.suffix == ".onnx":
             from custom_ops.load import read_model
 
             model = read_model(source)
-            return Build(source, folder, config, inputs_for(source, model, data, inputs, config.seed), model).run(until)
+            return Build(source, folder, config, inputs_for(source, model, data, inputs, config.seed), model, found).run(until)
         if inputs is not None:
             raise UserError(f"{source}: a checkpoint takes pixels; --inputs is for an .onnx")
-        return Build(source, folder, config, test_images(data, config.seed)).run(until)
+        return Build(source, folder, config, test_images(data, config.seed), calibration=found).run(until)
 
 
 @contextlib.contextmanager
@@ -96,11 +102,13 @@ def finished_folder(out: Path, source: Path) -> Iterator[Path]:
 class Build:
     """One build in progress; `report` grows stage by stage."""
 
-    def __init__(self, source: Path, folder: Path, config: BuildConfig, images: TestImages, model: ModelProto | None = None) -> None:
+    def __init__(self, source: Path, folder: Path, config: BuildConfig, images: TestImages, model: ModelProto | None = None,
+                 calibration: Calibration | None = None) -> None:  # fmt: skip
         self.source, self.folder, self.config, self.images, self.model = source, folder, config, images, model
+        self.calibration = calibration
         self.report: dict[str, Any] = {
             "source": source.name, "config": config.model_dump(), "test_images": len(images.images) if images.real else 0,
-            "passes": [], "ops": {}, "accuracy": {}, "agreement": {}, "boundary_entries": None, "requantization": None,
+            "passes": [], "ops": {}, "tables": None, "accuracy": {}, "agreement": {}, "boundary_entries": None, "requantization": None,
             "simulation": None, "cycles_per_image": None,
             "latency_cycles": None, "resources": None, "modules": None, "fmax_mhz": None, "images_per_second": None, "seconds": {},
         }  # fmt: skip
@@ -155,7 +163,7 @@ class Build:
         import onnx
 
         onnx.checker.check_model(model)
-        onnx.save(model, self.folder / FILES[stage])
+        onnx.save(model, self.folder / ALL_FILES[stage])
         self.report["ops"][stage] = dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
 
     def _graphs(self, model: ModelProto, stages: tuple[str, ...]) -> None:
@@ -175,17 +183,20 @@ class Build:
                 bar.update()
 
             images = self.images.images[: self.config.check_images]
-            checked, fused = CheckedPasses(model, images, tell=tell), None
+            checked, fused, records = CheckedPasses(model, images, tell=tell), None, []
             try:
                 for stage in stages:
                     with self._stage(stage):
                         self._save(stage, checked.run(stage, passes[stage]))
+                    if stage == "integer" and self.config.tables is not None:
+                        records += checked.records
+                        checked = CheckedPasses(self._compressed(checked.wrapper.model), images, tell=tell)
                     if stage == "integer":
                         fused = CheckedPasses(checked.wrapper.model, images)
                         with self._stage(RUNTIME):
                             self._save(RUNTIME, fused.run(RUNTIME, FUSING))
             finally:
-                records = [*checked.records, *(fused.records if fused else [])]
+                records += [*checked.records, *(fused.records if fused else [])]
                 self.report["passes"] = [asdict(record) for record in records]
         entries = get_metadata(checked.wrapper.model, BOUNDARY_ENTRIES)
         self.report["boundary_entries"] = None if entries is None else int(entries)
@@ -198,6 +209,20 @@ class Build:
                 "bounds": {tensor: {"multiplier": ours, "float32": floats} for tensor, (ours, floats) in errors.items()},
             }  # fmt: skip
 
+    def _compressed(self, exact: ModelProto) -> ModelProto:
+        """The integer stage with smaller tables, which is what goes on; the exact one is kept beside it."""
+        from passes.table_errors import table_errors
+        from pipelines.compression import code_counts, compressed
+
+        assert self.config.tables is not None
+        with self._stage("tables"):
+            model = compressed(exact, self.config.tables, self.calibration)
+        self._save(EXACT, exact)
+        self._save("integer", model)
+        counts = None if self.calibration is None else code_counts(exact, self.calibration.images)
+        self.report["tables"] = [asdict(row) for row in table_errors(exact, model, counts)]
+        return model
+
     def _accuracy(self, stages: list[str]) -> None:
         """Top-1 of every stage, and how far the first one's logits (Brevitas, where there is a checkpoint) agree with each."""
         from passes.check import logits_scale
@@ -209,13 +234,15 @@ class Build:
             from train.loop import predict as torch_predict
 
             runs["checkpoint"] = lambda x: torch_predict(self.network, x, progress=False).numpy()
+        if (self.folder / ALL_FILES[EXACT]).exists():
+            stages = [*stages[: stages.index("integer")], EXACT, *stages[stages.index("integer") :]]
         for stage in stages:
-            runs[stage] = open_onnx(self.folder / FILES[stage], kernels=stage == RUNTIME, pixels=pixels).run
+            runs[stage] = open_onnx(self.folder / ALL_FILES[stage], kernels=stage == RUNTIME, pixels=pixels).run
         reference: np.ndarray | None = None
         integer: np.ndarray | None = None
         for stage, run in runs.items():
             log.info("accuracy of %s on %d images ...", stage, len(images))
-            scale = 1.0 if stage == "checkpoint" else logits_scale(self.folder / FILES[stage])
+            scale = 1.0 if stage == "checkpoint" else logits_scale(self.folder / ALL_FILES[stage])
             logits = predict(run, images).astype(np.float64) * scale
             reference = logits if reference is None else reference
             integer = logits if stage == "integer" else integer
@@ -224,7 +251,10 @@ class Build:
                 "images": len(images), "different_predictions": int((logits.argmax(1) != reference.argmax(1)).sum()),
                 "different_logits": int((logits != reference).sum()),
             }  # fmt: skip
-            self._require_agreement(stage)
+            if stage == "integer" and EXACT in stages:
+                reference = logits  # what smaller tables lose is reported; from here on all is exact again
+            else:
+                self._require_agreement(stage)
             if stage == RUNTIME and integer is not None and (logits != integer).any():
                 raise UserError(f"{FILES[RUNTIME]}: {int((logits != integer).sum())} logits by the kernels differ from those of "
                                 f"{FILES['integer']} on {len(images)} images")  # fmt: skip
@@ -238,7 +268,7 @@ class Build:
         allowed = bool(self.report["boundary_entries"]) and not differ["different_predictions"]
         allowed = allowed or (self.report["requantization"] is not None and stage not in FLOAT_STAGES)
         if differ["different_logits"] and not allowed:
-            first = next(iter(self.report["agreement"]))
+            first = "integer" if EXACT in self.report["agreement"] and stage != EXACT else next(iter(self.report["agreement"]))
             raise UserError(f"{stage}: {differ['different_logits']} logits and {differ['different_predictions']} classes differ from those "
                             f"of the {first} on {differ['images']} images")  # fmt: skip
 
@@ -282,6 +312,15 @@ class Build:
         self.report["seconds"] |= {f"bitstream: {name}": seconds for name, seconds in figures.seconds.items()}
         if self.report["cycles_per_image"]:
             self.report["images_per_second"] = round(figures.fmax_mhz * 1e6 / self.report["cycles_per_image"], 1)
+
+
+def _calibration(config: BuildConfig, until: str, data: Path | None) -> Calibration | None:
+    """The training images that the build's smaller tables need."""
+    if config.tables is None or STAGES.index(until) < STAGES.index("integer"):
+        return None
+    from pipelines.compression import calibration
+
+    return calibration(data, config.tables)
 
 
 def read_report(folder: Path) -> dict[str, Any]:

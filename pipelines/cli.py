@@ -20,6 +20,7 @@ class Lazy(click.Group):
         "build": "From a checkpoint or a model to a bitstream.",
         "simulate": "Run a build's accelerator on images, cycle by cycle.",
         "finn": "A model to FINN's dataflow nodes, with FINN's estimates.",
+        "compress": "Smaller tables: knots in place of 256 entries.",
         "inspect": "Nodes of a model, or what differs between two.",
         "bench": "Measure speed and memory.",
         "table": "Accuracies of checkpoints beside the article's.",

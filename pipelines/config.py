@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -23,11 +24,23 @@ class Folding(Strict):
         return self.model_dump(exclude_none=True)
 
 
+class Tables(Strict):
+    """Tables of knots with linear interpolation, in place of 256 entries a channel."""
+
+    every: Literal[2, 4, 8, 16] = 4  # codes from knot to knot; the coarsest that is tried where there is a bound
+    method: Literal["refine", "fit", "subsample"] = "refine"  # knots moved for the network's answers, fitted to each table, taken from it
+    worst: int | None = Field(None, ge=0)  # codes by which an entry may be off; a table that needs more gets more knots
+    loss: float | None = Field(None, ge=0)  # percent of top-1 on the calibration images that may be lost, in place of `worst`
+    images: int = Field(10000, ge=1)  # training images for calibration
+    steps: int = Field(600, ge=1)  # of method refine, 64 images each
+
+
 class BuildConfig(Strict):
     """Everything a build needs to know beside the model."""
 
     target_cycles: int = Field(49152, ge=1)  # clock cycles per image; folding is chosen to reach it
     folding: dict[str, Folding] = {}  # by node name, in place of the chosen one
+    tables: Tables | None = None  # null: full tables, exact
     check_images: int = Field(16, ge=1)  # images that run through the model around every pass
     simulate_images: int = Field(4, ge=2)  # images through the simulated top
     stalls: float = Field(0.25, ge=0, lt=1)  # chance per cycle that the input, and the output, waits in simulation

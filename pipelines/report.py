@@ -30,7 +30,10 @@ def markdown(report: dict[str, Any]) -> str:
     parts = [f"# {report['source']}\n", headline(report) + "\n"]
     if report["resources"]:
         parts.append(_hardware(report))
-    parts += [_accuracy(report), _ops(report), _passes(report)]
+    parts.append(_accuracy(report))
+    if report["tables"]:
+        parts.append(_tables(report))
+    parts += [_ops(report), _passes(report)]
     if report["simulation"]:
         parts.append(_simulation(report))
     parts.append(_table("Seconds", ("stage", "seconds"), [(k, f"{v:.1f}") for k, v in report["seconds"].items()]))
@@ -90,6 +93,14 @@ def _ops(report: dict[str, Any]) -> str:
     kinds = sorted({op for ops in stages.values() for op in ops})
     rows = [(op, *(ops.get(op, "") for ops in stages.values())) for op in kinds]
     return _table("Ops by stage", ("op", *stages), [*rows, ("all", *(sum(ops.values()) for ops in stages.values()))])
+
+
+def _tables(report: dict[str, Any]) -> str:
+    rows = [(t["node"], t["rows"], t["entries"], f"{t['bits'] / 8192:.1f}", f"{t['full_bits'] / 8192:.1f}", t["worst"], f"{t['mean']:.3f}",
+             "" if t["used_mean"] is None else f"{t['used_mean']:.3f}") for t in report["tables"]]  # fmt: skip
+    header = ("table", "rows", "entries", "KiB", "full, KiB", "worst error", "mean error", "mean error as used")
+    text = _table("Tables", header, rows)
+    return f"{text}\nErrors in codes. Stages behind `integer` are compared with it, those before it with the first.\n"
 
 
 def _passes(report: dict[str, Any]) -> str:

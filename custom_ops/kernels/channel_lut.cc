@@ -1,4 +1,5 @@
-// ChannelLUT: y[..., c] = table[c, x[..., c] - lowest], from a full table or by interpolating between knots.
+// ChannelLUT: y[..., c] = table[c, x[..., c] - lowest], from a full table or by interpolating between knots; one row for
+// each channel, or one for all.
 
 #include <cstring>
 #include <memory>
@@ -117,7 +118,7 @@ class ChannelLut {
     }
     if (table.type != kInt8) refuse("table must be int8");
     if (x.dims.empty() || table.dims.size() != 2) refuse("x must be [.., channels], table [channels, entries]");
-    if (table.dims[0] != x.dims.back()) refuse("table must have one row for each of x's channels");
+    if (table.dims[0] != x.dims.back() && table.dims[0] != 1) refuse("table must have one row for each of x's channels, or one for all");
     if (!is_table(table)) refuse("table must have 256 entries, or 129, 65, 33, 17, 9, 5 or 3 knots");
   }
 

@@ -62,6 +62,15 @@ def test_faces_agree_on_every_code(width, kind, rounding):
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.uint8])
+@pytest.mark.parametrize("width", [256, *KNOTS.values()])
+@pytest.mark.parametrize("channels", [2, 5, 40])
+def test_one_row_serves_all_channels_on_every_code(channels, width, kind):
+    row = int8(np.random.default_rng(width), 1, width)
+    y = assert_faces_agree(ChannelLUT, every_code(kind, channels), row, rounding="HALF_UP", lowest=LOWEST[kind])
+    np.testing.assert_array_equal(y, channel_lut(every_code(kind, channels), np.repeat(row, channels, 0), "HALF_UP", LOWEST[kind]))
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8])
 def test_hardware_faces_agree_on_every_code(kind):
     table = int8(np.random.default_rng(0), 6, 256)
     y = assert_faces_agree(HwChannelLUT, every_code(kind, 6), table, lowest=LOWEST[kind], PE=3)
@@ -96,7 +105,7 @@ def test_the_kernel_runs_instead_of_the_body(kernels):
 @pytest.mark.parametrize(
     ("x", "table", "lowest", "reason"),
     [
-        ((2, 3, 4), (5, 256), -128, "int8[2,3,4] and table 'in1' int8[5,256]: table must have one row for each of x's channels"),
+        ((2, 3, 4), (5, 256), -128, "int8[2,3,4] and table 'in1' int8[5,256]: table must have one row for each of x's channels, or one"),
         ((2, 4), (4, 77), -128, "int8[2,4] and table 'in1' int8[4,77]: table must have 256 entries, or 129, 65,"),
         ((2, 4), (4, 256), 0, "int8[2,4] and table 'in1' int8[4,256]: lowest=0 must be -128 for int8, 0 for uint8"),
         ((2, 4), (4,), -128, "int8[2,4] and table 'in1' int8[4]: x must be"),

@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner, Result
 
 from accel import tools
 from pipelines.cli import main
+from pipelines.serving import integer_model
+from tests.passes.graphs import parse
 
 RECIPE = """
 name: tiny
@@ -69,3 +72,23 @@ def build(tmp_path_factory, data, checkpoint) -> Path:
     out = tmp_path_factory.mktemp("build") / "tiny"
     psaflow_json("build", checkpoint, "--out", out, "--config", "ecp5_25f", "--data", data)
     return out
+
+
+@pytest.fixture(scope="session")
+def integer(tmp_path_factory, checkpoint) -> Path:
+    """The checkpoint's integer stage."""
+    path = tmp_path_factory.mktemp("integer") / "tiny.onnx"
+    onnx.save(integer_model(checkpoint), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def without_tables(tmp_path_factory) -> Path:
+    """An integer model of one product, with no table but that of its pixels."""
+    rng = np.random.default_rng(0)
+    values = [", ".join(map(str, rng.integers(-128, 128, n))) for n in (3 * 256, 3072 * 10)]
+    model = parse(f"""g (uint8[N,32,32,3] pixels) => (int32[N,10] logits)
+        <int8[3,256] t = {{{values[0]}}}, int8[3072,10] w = {{{values[1]}}}, int64[2] flat = {{-1, 3072}}>
+        {{ c = psaflow.ChannelLUT <lowest = 0> (pixels, t) f = Reshape (c, flat) logits = MatMulInteger (f, w) }}""")
+    onnx.save(model, path := tmp_path_factory.mktemp("plain") / "plain.onnx")
+    return path

@@ -1,0 +1,124 @@
+"""Tables of knots in place of full ones, as commands and builds make them: calibrated on training images."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipelines.config import Tables
+from pipelines.console import UserError, progress
+from pipelines.evaluate import BATCH, open_onnx, predict
+
+if TYPE_CHECKING:  # imported where it is used, so that --help is quick
+    from onnx import ModelProto
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Training images uint8 [n, 32, 32, 3] and their classes [n]; no test image ever serves to make a table."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def calibration(data: Path | None, tables: Tables) -> Calibration | None:
+    """The first training images; None, with a warning, where there are none and `tables` can do without."""
+    from train.data import DataAbsent, load_cifar10
+
+    if tables.method == "refine" and tables.worst is not None:
+        raise UserError(f"worst {tables.worst} bounds every entry and method refine moves all knots together; "
+                        "choose method fit, or leave worst out")  # fmt: skip
+    if tables.method == "subsample" and tables.loss is None:
+        return None
+    try:
+        cifar = load_cifar10(data)
+    except DataAbsent as absent:
+        if tables.method == "refine" or tables.loss is not None:
+            what = "method refine" if tables.method == "refine" else "a bound on the loss"
+            raise UserError(f"{what} needs training images: {absent}") from None
+        log.warning("%s; all codes count alike", absent)
+        return None
+    return Calibration(cifar.x_train[: tables.images], cifar.y_train[: tables.images])
+
+
+def compressed(integer: ModelProto, tables: Tables, images: Calibration | None) -> ModelProto:
+    """The integer model with tables of knots; the model given stays as it is. Not exact: `passes.table_errors` says by how much."""
+    from qonnx.core.modelwrapper import ModelWrapper
+
+    from passes.annotate import AnnotateDatatypes, InferShapes
+    from passes.compress_lut import CompressLUT
+    from passes.refine_knots import RefineKnots
+
+    accurate = None
+    if tables.loss is not None:
+        assert images is not None
+        least = top1(integer, images) - tables.loss
+
+        def accurate(model: ModelProto) -> bool:
+            return top1(model, images) >= least
+
+    method = "subsample" if tables.method == "subsample" else "fit"
+    counts = code_counts(integer, images.images) if images is not None and method == "fit" else None
+    wrapper = ModelWrapper(integer, make_deepcopy=True)
+    steps = [CompressLUT(tables.every, method=method, worst=tables.worst, counts=counts, accurate=accurate)]
+    if tables.method == "refine":
+        assert images is not None
+        answers = answers_of(integer, images.images)
+        with progress(tables.steps, "refine", "step") as bar:
+            refine = RefineKnots(images.images, answers, steps=tables.steps, tell=bar.update)
+            for step in (*steps, refine):
+                wrapper = wrapper.transform(step, make_deepcopy=False, cleanup=False)
+    else:
+        wrapper = wrapper.transform(steps[0], make_deepcopy=False, cleanup=False)
+    for note in (InferShapes(), AnnotateDatatypes()):
+        wrapper = wrapper.transform(note, make_deepcopy=False, cleanup=False)
+    return wrapper.model
+
+
+def code_counts(model: ModelProto, images: np.ndarray) -> dict[str, np.ndarray]:
+    """How often each code reaches each channel of each compressible table: int64 [C, 256] by the table's output."""
+    from qonnx.core.modelwrapper import ModelWrapper
+
+    from custom_ops.runtime import session
+    from passes.compress_lut import compressible
+    from passes.graph import Graph
+
+    graph = Graph(ModelWrapper(model))
+    inner = [n for n in graph.proto.node if compressible(graph, n) is not None and graph.producer(n.input[0]) is not None]
+    if not inner:
+        return {}
+    run = session(model, outputs=list(dict.fromkeys(n.input[0] for n in inner)))
+    name, names = run.get_inputs()[0].name, [o.name for o in run.get_outputs()]
+    counts = {n.output[0]: np.zeros((graph.shape(n.input[0])[-1], 256), np.int64) for n in inner}
+    with progress(len(images), "codes", "image") as bar:
+        for start in range(0, len(images), BATCH):
+            values = dict(zip(names, run.run(None, {name: images[start : start + BATCH]}), strict=True))
+            for node in inner:
+                counts[node.output[0]] += _histogram(values[node.input[0]])
+            bar.update(len(images[start : start + BATCH]))
+    return counts
+
+
+def _histogram(codes: np.ndarray) -> np.ndarray:
+    """codes int8 [..., C] -> int64 [C, 256]."""
+    channels = codes.shape[-1]
+    places = codes.reshape(-1, channels).astype(np.int64) + 128 + 256 * np.arange(channels)
+    return np.bincount(places.ravel(), minlength=256 * channels).reshape(channels, 256)
+
+
+def answers_of(model: ModelProto, images: np.ndarray) -> np.ndarray:
+    """Float64 logits [n, classes] of a model in memory, at their scale."""
+    from passes.check import logits_scale
+
+    return predict(open_onnx(Path("model"), model=model).run, images).astype(np.float64) * logits_scale(model)
+
+
+def top1(model: ModelProto, images: Calibration) -> float:
+    """Percent of the images whose class a model in memory finds."""
+    return 100.0 * float((answers_of(model, images.images).argmax(1) == images.labels).mean())
