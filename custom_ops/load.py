@@ -22,6 +22,7 @@ from custom_ops.quant import DOMAINS as QUANT_DOMAINS
 from custom_ops.quant import OP_TYPES
 
 MOST_ELEMENTS = 2**28  # of one tensor, per image; a float tensor of that size takes 1 GiB
+KNOWN_TYPES = frozenset(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}
 MOST_BITS = 32  # of a Quant
 STANDARD = ("", "ai.onnx")
 ONNX_ERRORS = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError)
@@ -71,7 +72,7 @@ def check_model(model: ModelProto, source: str = "model in memory") -> ModelProt
         _check_opsets(model)
         _check_names(model)
         _check_nodes(model)
-        _drop_notes_given_twice(model)
+        _drop_false_notes(model)
         constants = _check_constants(model)
         _check_quantizers(model, constants)
         if _opset(model) < OPSET:
@@ -125,7 +126,7 @@ def _check_names(model: ModelProto) -> None:
         if value.name not in known:
             raise ModelError(f"output '{value.name}' is made by no node")
     for value in (*graph.input, *graph.output):
-        if not value.type.HasField("tensor_type") or not value.type.tensor_type.elem_type:
+        if not value.type.HasField("tensor_type") or value.type.tensor_type.elem_type not in KNOWN_TYPES:
             raise ModelError(f"'{value.name}' is no tensor of a known type")
         if any(d.dim_value < 0 for d in value.type.tensor_type.shape.dim):
             raise ModelError(f"'{value.name}' has a negative dimension")
@@ -154,11 +155,11 @@ def _check_nodes(model: ModelProto) -> None:
                              "inline them with onnx.inliner.inline_local_functions")  # fmt: skip
 
 
-def _drop_notes_given_twice(model: ModelProto) -> None:
-    """Shape notes of inputs and outputs, which have theirs already, and second notes of a tensor go: inference makes them anew."""
+def _drop_false_notes(model: ModelProto) -> None:
+    """Notes of inputs and outputs, which have theirs already, second notes of a tensor and unknown types go: inference makes them anew."""
     seen = {v.name for v in (*model.graph.input, *model.graph.output)}
     for value in list(model.graph.value_info):
-        if value.name in seen:
+        if value.name in seen or value.type.tensor_type.elem_type not in KNOWN_TYPES:
             model.graph.value_info.remove(value)
         seen.add(value.name)
 

@@ -133,12 +133,19 @@ def _first_scale(model: ModelProto) -> float:
 
 
 def inputs_for(source: Path, model: ModelProto, data: Path | None, inputs: Path | None, seed: int) -> TestImages:
-    """What to run `model` on: the arrays in `inputs`, test images where it takes pixels, else random inputs of its own kind."""
+    """What to run `model` on: the arrays in `inputs`, test images where it takes pixels, else random inputs of its own kind.
+
+    UserError for a model of images of another size, whose inputs were not named.
+    """
+    from passes.graph import free_inputs
+
     if inputs is not None:
         return read_inputs(inputs, source, model)
     if takes_pixels(source, model):
         return test_images(data, seed)
     kind, shape = input_of(source, model)
+    if kind == np.uint8 and len(shape) == len(IMAGE):  # images, but of another size
+        check_input(source, [(free_inputs(model)[0].name, str(kind), ["N", *shape])])
     log.warning("%s takes %s %s, not pixels: going on with %d seeded random inputs, accuracy is not measured (--inputs X.npz names others)",
                 source.name, kind, ["N", *shape], RANDOM_IMAGES)  # fmt: skip
     return TestImages(random_inputs(source, model, RANDOM_IMAGES, seed), None)

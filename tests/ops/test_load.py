@@ -79,6 +79,7 @@ FAULTS = {
     "lost constant": (lambda m: m.graph.initializer.remove(constant(m, "w")), ("Mul m", "'w' is made by no node")),
     "lost output": (lambda m: setattr(m.graph.output[0], "name", "lost"), ("output 'lost' is made by no node",)),
     "no type": (lambda m: m.graph.input[0].type.Clear(), ("'x' is no tensor of a known type",)),
+    "type of tomorrow": (lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 99), ("'x' is no tensor of a known type",)),
     "negative dimension": (lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[1], "dim_value", -2), ("'x' has a negative dimension",)),
     "no op": (lambda m: setattr(m.graph.node[2], "op_type", ""), ("node 'r' has no op type",)),
     "no result": (lambda m: add_node(m, "Relu", ["y"], [], "idle"), ("Relu idle", "gives no result")),
@@ -148,10 +149,10 @@ def test_an_older_opset_is_brought_up_and_answers_the_same(opset: int) -> None:
     assert (session(new, kernels=False).run(None, {"x": x})[0] == expected).all()
 
 
-def test_a_shape_note_that_is_there_twice_is_dropped() -> None:
+def test_a_note_that_is_there_twice_or_of_an_unknown_type_is_dropped() -> None:
     noted = model()
-    for name in ("a", "a", "y", "b"):
-        noted.graph.value_info.append(helper.make_tensor_value_info(name, 1, ["N", 2]))
+    for name, kind in (("a", 1), ("a", 1), ("y", 1), ("b", 1), ("c", 99)):
+        noted.graph.value_info.append(helper.make_tensor_value_info(name, kind, ["N", 2]))
     assert [v.name for v in check_model(noted).graph.value_info] == ["a", "b"]
 
 
