@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
@@ -19,25 +20,25 @@ from passes.straight_through import StraightThrough
 
 log = logging.getLogger(__name__)
 MOMENTUM, MEMORY = 0.9, 0.99  # of Adam (Kingma & Ba, 2015)
+RARE = 0.1  # share of a table's gradient below which a knot's step shrinks with its gradient: knots that hardly count stay in place
 TINY = 1e-12
 
 
 class RefineKnots(Transformation):
-    """ChannelLUT(x, knots) -> ChannelLUT(x, knots'), all tables at once: fewer images get another answer; int8 knots as before.
+    """ChannelLUT(x, knots) -> ChannelLUT(x, knots'), all tables at once, for the whole network's answers; int8 knots as before.
 
-    Minimises the Kullback-Leibler divergence from the classes' probabilities that `answers` (float [n, classes], logits of the
-    network with full tables) gives `images` (uint8 [n, ...]) to those of the compressed network: Adam on float knots, which are
-    rounded in every step, by straight-through gradients; `steps` batches of `batch` images; the rate, in codes a step, falls
-    from `rate` to 0 as a half cosine. No labels are needed. Full tables, and those between pixels and codes, stay as they are.
+    Minimises the cross entropy from the probabilities that the first `steps` of `batches` want (images uint8 [n, ...], float
+    [n, classes]) to those of the compressed network: Adam on float knots, which are rounded in every step, by straight-through
+    gradients; the rate, in codes a step, falls from `rate` to 0 as a half cosine. The probabilities of the network with full
+    tables hold its answers (then this is the Kullback-Leibler divergence); classes mixed in gain on it. Full tables, and those
+    between pixels and codes, stay as they are. ValueError where `batches` end early or a batch has more or fewer rows of
+    probabilities than images.
     """
 
-    def __init__(self, images: np.ndarray, answers: np.ndarray, *, steps: int = 600, batch: int = 64, rate: float = 0.05, seed: int = 0,
+    def __init__(self, batches: Iterable[tuple[np.ndarray, np.ndarray]], *, steps: int, rate: float = 0.03,
                  tell: Callable[[], object] | None = None) -> None:  # fmt: skip
         super().__init__()
-        if len(images) != len(answers) or not len(images):
-            raise ValueError(f"{len(images)} images and {len(answers)} answers; give one answer for each of at least one image")
-        self.images, self.answers, self.steps, self.batch = images, answers, steps, min(batch, len(images))
-        self.rate, self.seed, self.tell = rate, seed, tell or (lambda: None)
+        self.batches, self.steps, self.rate, self.tell = batches, steps, rate, tell or (lambda: None)
 
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
         graph = Graph(model)
@@ -67,15 +68,14 @@ class RefineKnots(Transformation):
         position = {n.output[0]: np.asarray(tables[n.input[1]], np.float64) for n in luts}
         mean = {name: np.zeros_like(value) for name, value in position.items()}
         square = {name: np.zeros_like(value) for name, value in position.items()}
-        rng, order = np.random.default_rng(self.seed), np.zeros(0, int)
-        for step in range(self.steps):
-            if len(order) < self.batch:
-                order = rng.permutation(len(self.images))
-            chosen, order = order[: self.batch], order[self.batch :]
-            feed = {pixels: self.images[chosen], **tables}
+        done = 0
+        for step, (images, wanted) in enumerate(islice(self.batches, self.steps)):
+            if len(images) != len(wanted) or not len(images):
+                raise ValueError(f"{len(images)} images and {len(wanted)} answers; give one answer for each of at least one image")
+            feed = {pixels: images, **tables}
             values = dict(zip(names, run.run(None, feed), strict=True)) | feed
-            given = values[logits].reshape(len(chosen), -1)
-            wrong = (_softmax(given * scale) - _softmax(self.answers[chosen])) * (scale / len(chosen))
+            given = softmax(values[logits].reshape(len(images), -1) * scale)
+            wrong = (given - wanted) * (scale / len(images))
             slopes = through.gradients(values, logits, wrong.reshape(values[logits].shape))
             rate = self.rate * 0.5 * (1 + np.cos(np.pi * step / self.steps))
             for lut in luts:
@@ -86,9 +86,13 @@ class RefineKnots(Transformation):
                 mean[name] = MOMENTUM * mean[name] + (1 - MOMENTUM) * slope
                 square[name] = MEMORY * square[name] + (1 - MEMORY) * slope**2
                 first, second = mean[name] / (1 - MOMENTUM ** (step + 1)), square[name] / (1 - MEMORY ** (step + 1))
-                position[name] = np.clip(position[name] - rate * first / (np.sqrt(second) + TINY), -128, 127)
+                root = np.sqrt(second)
+                position[name] = np.clip(position[name] - rate * first / (root + RARE * np.sqrt(second.mean()) + TINY), -128, 127)
                 tables[lut.input[1]] = np.rint(position[name]).astype(np.int8)
+            done = step + 1
             self.tell()
+        if done < self.steps:
+            raise ValueError(f"{done} batches for {self.steps} steps; give one for each step")
         return {n.output[0]: np.rint(position[n.output[0]]).astype(np.int8) for n in luts}
 
 
@@ -110,7 +114,7 @@ def _with_tables_as_inputs(graph: Graph, luts: list[NodeProto]) -> ModelProto:
     return add_functions(model)
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: np.ndarray) -> np.ndarray:
     """float64 [n, classes]: probabilities."""
     powers = np.exp(logits - logits.max(1, keepdims=True))
     return powers / powers.sum(1, keepdims=True)

@@ -51,8 +51,8 @@ def show(result: dict[str, Any]) -> None:
 @click.command("tables")
 @click.option("--model", type=click.Path(path_type=Path), default=DEFAULT, show_default=True, help="A checkpoint, or an integer .onnx.")
 @click.option("--every", type=click.Choice(["2", "4", "8", "16"]), multiple=True, help="Codes from knot to knot [4, 8 and 16].")
-@click.option("--images", type=click.IntRange(1), default=10000, show_default=True, help="Training images for calibration.")
-@click.option("--steps", type=click.IntRange(1), default=600, show_default=True, help="Of refining, 64 images each.")
+@click.option("--images", type=click.IntRange(1), default=50000, show_default=True, help="Training images for calibration.")
+@click.option("--steps", type=click.IntRange(1), default=1500, show_default=True, help="Of refining, 64 images each.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw top-1 over table bits into this .png.")
 @functools.partial(command, plain=show)
 def main(model: Path, every: tuple[str, ...], images: int, steps: int, plot: Path | None, data: Path | None) -> dict[str, Any]:

@@ -37,11 +37,11 @@ def show(result: dict[str, Any]) -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The .onnx to write.")
 @click.option("--every", type=click.Choice(["2", "4", "8", "16"]), default="4", show_default=True, help="Codes from knot to knot, at most.")
 @click.option("--method", type=click.Choice(["refine", "fit", "subsample"]), default=None,
-              help="Knots moved for the network's answers, fitted to each table, or taken from it [refine; fit with --worst].")  # fmt: skip
+              help="Knots trained with the network, fitted to each table, or taken from it [refine; fit with --worst].")  # fmt: skip
 @click.option("--worst", type=click.IntRange(0), help="Codes by which an entry may be off; a table that needs it gets more knots.")
 @click.option("--loss", type=click.FloatRange(0), help="Percent of top-1 on the calibration images that may be lost.")
-@click.option("--images", type=click.IntRange(1), default=10000, show_default=True, help="Training images for calibration.")
-@click.option("--steps", type=click.IntRange(1), default=600, show_default=True, help="Of --method refine, 64 images each.")
+@click.option("--images", type=click.IntRange(1), default=50000, show_default=True, help="Training images for calibration.")
+@click.option("--steps", type=click.IntRange(1), default=1500, show_default=True, help="Of --method refine, 64 images each.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw functions and their knots into this .png.")
 @partial(command, plain=show)
 def main(model: Path, out: Path, every: str, method: str | None, worst: int | None, loss: float | None, images: int, steps: int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,9 +70,8 @@ def compressed(integer: ModelProto, tables: Tables, images: Calibration | None) 
     steps = [CompressLUT(tables.every, method=method, worst=tables.worst, counts=counts, accurate=accurate)]
     if tables.method == "refine":
         assert images is not None
-        answers = answers_of(integer, images.images)
         with progress(tables.steps, "refine", "step") as bar:
-            refine = RefineKnots(images.images, answers, steps=tables.steps, tell=bar.update)
+            refine = RefineKnots(_batches(integer, images), steps=tables.steps, tell=bar.update)
             for step in (*steps, refine):
                 wrapper = wrapper.transform(step, make_deepcopy=False, cleanup=False)
     else:
@@ -79,6 +79,27 @@ def compressed(integer: ModelProto, tables: Tables, images: Calibration | None) 
     for note in (InferShapes(), AnnotateDatatypes()):
         wrapper = wrapper.transform(note, make_deepcopy=False, cleanup=False)
     return wrapper.model
+
+
+def _batches(model: ModelProto, images: Calibration, batch: int = 64) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Endless batches as in training, shifted and flipped, with what to answer: half `model`'s probabilities, half the class."""
+    import torch
+
+    from custom_ops.runtime import session
+    from passes.check import logits_scale
+    from passes.refine_knots import softmax
+    from train.augment import crop_and_flip
+
+    run, scale = session(model), logits_scale(model)
+    name, draw = run.get_inputs()[0].name, torch.Generator().manual_seed(0)
+    while True:
+        order = torch.randperm(len(images.images), generator=draw).numpy()
+        for start in range(0, max(len(order) - batch + 1, 1), batch):
+            chosen = order[start : start + batch]
+            pixels = torch.from_numpy(images.images[chosen]).permute(0, 3, 1, 2)
+            moved = np.ascontiguousarray(crop_and_flip(pixels, draw).permute(0, 2, 3, 1).numpy())
+            given = softmax(run.run(None, {name: moved})[0].reshape(len(moved), -1) * scale)
+            yield moved, 0.5 * given + 0.5 * np.eye(given.shape[1])[images.labels[chosen]]
 
 
 def code_counts(model: ModelProto, images: np.ndarray) -> dict[str, np.ndarray]:

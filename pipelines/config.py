@@ -28,11 +28,11 @@ class Tables(Strict):
     """Tables of knots with linear interpolation, in place of 256 entries a channel."""
 
     every: Literal[2, 4, 8, 16] = 4  # codes from knot to knot; the coarsest that is tried where there is a bound
-    method: Literal["refine", "fit", "subsample"] = "refine"  # knots moved for the network's answers, fitted to each table, taken from it
+    method: Literal["refine", "fit", "subsample"] = "refine"  # knots trained with the network, fitted to each table, taken from it
     worst: int | None = Field(None, ge=0)  # codes by which an entry may be off; a table that needs more gets more knots
     loss: float | None = Field(None, ge=0)  # percent of top-1 on the calibration images that may be lost, in place of `worst`
-    images: int = Field(10000, ge=1)  # training images for calibration
-    steps: int = Field(600, ge=1)  # of method refine, 64 images each
+    images: int = Field(50000, ge=1)  # training images for calibration
+    steps: int = Field(1500, ge=1)  # of method refine, 64 images each
 
 
 class BuildConfig(Strict):
