@@ -103,15 +103,15 @@ def _drawn(rows: list[Row]) -> bytes:
 
     figure, axis = plt.subplots(figsize=(6, 3.4))
     axis.axhline(rows[0].top1, color="black", linewidth=0.8, label=f"256 entries: {rows[0].top1:.2f} %")
-    for method in METHODS:
+    segments = sorted({r.segments for r in rows if r.method}, reverse=True)
+    for place, method in enumerate(METHODS):
         points = [r for r in rows if r.method == method]
-        axis.plot([r.segments for r in points], [r.top1 for r in points], "o-", color=COLOURS[method], label=method)
-        for r in points:
-            axis.annotate(f"{r.top1:.2f}", (r.segments, r.top1), fontsize=6, textcoords="offset points", xytext=(4, -8))
-    axis.set_xscale("log", base=2)
-    axis.set(xlabel="segments a table", ylabel="top-1 (%)")
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=7)
+        at = [segments.index(r.segments) + 0.28 * (place - 1) for r in points]
+        bars = axis.bar(at, [r.top1 for r in points], 0.26, color=COLOURS[method], label=method)
+        axis.bar_label(bars, fmt="%.2f", fontsize=6)
+    axis.set_xticks(range(len(segments)), [str(s) for s in segments])
+    axis.set(xlabel="segments a table", ylabel="top-1 (%)", ylim=(0, 1.12 * rows[0].top1))
+    axis.legend(fontsize=7, loc="lower left")
     figure.tight_layout()
     return png(figure)
 
