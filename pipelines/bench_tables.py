@@ -108,10 +108,10 @@ def _drawn(rows: list[Row]) -> bytes:
         points = [r for r in rows if r.method == method]
         at = [segments.index(r.segments) + 0.28 * (place - 1) for r in points]
         bars = axis.bar(at, [r.top1 for r in points], 0.26, color=COLOURS[method], label=method)
-        axis.bar_label(bars, fmt="%.2f", fontsize=6)
+        axis.bar_label(bars, fmt="%.2f", fontsize=7, color="white", label_type="center")
     axis.set_xticks(range(len(segments)), [str(s) for s in segments])
-    axis.set(xlabel="segments a table", ylabel="top-1 (%)", ylim=(0, 1.12 * rows[0].top1))
-    axis.legend(fontsize=7, loc="lower left")
+    axis.set(xlabel="segments a table", ylabel="top-1 (%)", ylim=(0, 1.15 * rows[0].top1))
+    axis.legend(fontsize=7, loc="upper right", ncols=4)
     figure.tight_layout()
     return png(figure)
 
