@@ -1,6 +1,5 @@
 """psaflow import, and what the other commands make of an imported graph."""
 
-import json
 
 import numpy as np
 import pytest
@@ -51,15 +50,19 @@ def test_a_small_imported_model_goes_through_the_whole_simulation(activation, da
     assert (result["images"], result["mismatches"], result["not_compared"]) == (3, 0, [])
 
 
-def test_test_images_of_another_size_are_refused_with_both_sizes_and_a_build_goes_on_without_them(data, tmp_path):
+def test_test_images_of_another_size_are_refused_with_both_sizes_and_named_inputs_go(data, tmp_path):
     np.savez(tmp_path / "m.npz", **random_arrays(side=2))
     psaflow_json("import", tmp_path / "m.npz", "--out", tmp_path / "m.onnx")
-    refused = psaflow("evaluate", tmp_path / "m.onnx", "--data", data)
-    assert refused.exit_code == 1
-    assert "[N, 8, 8, 3]" in refused.stderr and "[N, 32, 32, 3]" in refused.stderr.splitlines()[-1]
-    built = psaflow("build", tmp_path / "m.onnx", "--out", tmp_path / "b", "--until", "integer", "--data", data)
-    assert built.exit_code == 0 and "takes uint8 ['N', 8, 8, 3], not pixels" in built.stderr
-    assert json.loads((tmp_path / "b" / "report.json").read_text())["test_images"] == 0
+    until = ("--out", tmp_path / "b", "--until", "integer")
+    for command in (("evaluate", tmp_path / "m.onnx"), ("build", tmp_path / "m.onnx", *until)):
+        refused = psaflow(*command, "--data", data)
+        assert refused.exit_code == 1
+        assert "[N, 8, 8, 3]" in refused.stderr and "[N, 32, 32, 3]" in refused.stderr.splitlines()[-1]
+        assert not (tmp_path / "b").exists()
+    pixels = np.random.default_rng(2).integers(0, 256, (20, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "x.npz", x=pixels)
+    report = psaflow_json("build", tmp_path / "m.onnx", *until, "--inputs", tmp_path / "x.npz")
+    assert report["test_images"] == 0 and not any(p["mismatches"] for p in report["passes"])
 
 
 def test_a_fault_leaves_no_file(tmp_path):
