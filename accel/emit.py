@@ -187,7 +187,7 @@ class _Graph:
         self._check_name(node)
         try:
             plan = hardware_node(node, self.constants, self.shapes, self.bits)
-            part = _instance(node, plan, self.constants, self.shapes)
+            part = instance_of(node, plan, self.constants, self.shapes)
         except (FoldingError, InstanceError) as error:
             raise EmitError(str(error)) from None
         streams = [name for name in node.input if name and name not in self.constants]
@@ -263,7 +263,7 @@ def _constant(node: NodeProto) -> dict[str, np.ndarray]:
     return {node.output[0]: tensors[0]}
 
 
-def _instance(
+def instance_of(
     node: NodeProto, plan: HwNode, constants: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
 ) -> Instance:
     """The RTL instance of a planned node."""

@@ -9,7 +9,10 @@ import numpy as np
 from custom_ops.channel_lut import channel_lut, check_lowest
 from custom_ops.hw.cost import STREAM_LUT, resources
 from custom_ops.hw.node import HwNode, HwOp, Memory, Site
+from custom_ops.hw.timing import Pipeline
 from custom_ops.op import INT8, UINT8
+
+LATENCY = 4  # cycles: the memory's two, the output buffer's two
 
 
 def full_table(x, table, lowest=-128):
@@ -43,4 +46,5 @@ class ChannelLUT(HwOp):
             cycles=int(np.prod(folded[:-1])),
             memories=memories,
             resources=resources(memories, lut=STREAM_LUT * pe),
+            timing=Pipeline(LATENCY),
         )

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
+
+import numpy as np
 
 from custom_ops.hw.cost import CONTROL_LUT, STREAM_LUT, resources
 from custom_ops.hw.node import FoldingError, HwNode, Memory, Site, StreamOp
+from custom_ops.hw.timing import BUFFER, OUT, Times, in_order, last_of, places
 from custom_ops.op import INT8, UINT8
+
+READ = 2  # cycles of the buffer's read
 
 
 def patches(x, patch=4):
@@ -17,6 +24,28 @@ def patches(x, patch=4):
     n, height, width, features = x.shape
     tiles = x.reshape(n, height // patch, patch, width // patch, patch, features).transpose(0, 1, 3, 2, 4, 5)
     return tiles.reshape(n, (height // patch) * (width // patch), patch * patch * features)
+
+
+
+@dataclass(frozen=True)
+class PatchesTiming:
+    """A band of `beats` beats is read, one a cycle, from the cycle after its last; left[i] = read[i] + 4.
+
+    The band after next takes its place when it is read.
+    """
+
+    beats: int
+
+    def schedule(self, taken: Sequence[Times], left: Sequence[Times] | None = None) -> list[Times]:
+        return [self._read(taken[0], None if left is None else left[0]) + READ + OUT]
+
+    def room(self, taken: Sequence[Times], left: Sequence[Times]) -> list[Times]:
+        read = last_of(self._read(taken[0], left[0]), self.beats)
+        return [np.repeat(places(read, 2), self.beats)]
+
+    def _read(self, taken: Times, left: Times | None) -> Times:
+        ready = np.repeat(last_of(taken, self.beats) + 1, self.beats)
+        return in_order(ready if left is None else np.maximum(ready, places(left, BUFFER)))
 
 
 class Patches(StreamOp):
@@ -51,4 +80,5 @@ class Patches(StreamOp):
             cycles=beats,
             memories=[memory],
             resources=resources([memory], lut=2 * CONTROL_LUT + STREAM_LUT * pe),
+            timing=PatchesTiming(patch * width * features // pe),
         )
