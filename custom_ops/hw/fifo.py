@@ -34,6 +34,10 @@ class FifoTiming:
 
     depth: int
 
+    @property
+    def reach(self) -> int:
+        return self.depth + BUFFER
+
     def schedule(self, taken: Sequence[Times], left: Sequence[Times] | None = None) -> list[Times]:
         if self.depth <= SMALL:
             return [in_order(taken[0] + OUT)]

@@ -98,6 +98,10 @@ class MatVecTiming:
     rows: int
     buffered: bool
 
+    @property
+    def reach(self) -> int:
+        return self.core.depth
+
     def schedule(self, taken: Sequence[Times], left: Sequence[Times] | None = None) -> list[Times]:
         return [self.core.leave(self._ends(taken[0], None if left is None else left[0]))]
 
@@ -134,6 +138,10 @@ class TokenMixTiming:
     words: int
     lanes: int
     parts: int
+
+    @property
+    def reach(self) -> int:
+        return self.core.depth
 
     def schedule(self, taken: Sequence[Times], left: Sequence[Times] | None = None) -> list[Times]:
         return [self.core.leave(self._ends(taken[0], None if left is None else left[0]))]

@@ -35,6 +35,7 @@ class PatchesTiming:
     """
 
     beats: int
+    reach: ClassVar = BUFFER
 
     def schedule(self, taken: Sequence[Times], left: Sequence[Times] | None = None) -> list[Times]:
         return [self._read(taken[0], None if left is None else left[0]) + READ + OUT]

@@ -23,6 +23,11 @@ OUT = 2  # cycles from a beat's push into an output_buffer to its leaving
 class Timing(Protocol):
     """The two halves of a module's timing."""
 
+    @property
+    def reach(self) -> int:
+        """Beats that an event looks back at most, where those are not a token or an image."""
+        ...
+
     def schedule(self, taken: Sequence[Times], left: Sequence[Times] | None = None) -> list[Times]:
         """Of each output the cycles at which its beats leave, from those at which the inputs' beats are `taken`.
 
@@ -66,6 +71,10 @@ class Pipeline:
     latency: int
     count: int = BUFFER
     outputs: int = 1
+
+    @property
+    def reach(self) -> int:
+        return self.count
 
     def schedule(self, taken: Sequence[Times], left: Sequence[Times] | None = None) -> list[Times]:
         return [np.maximum.reduce(list(taken)) + self.latency] * self.outputs

@@ -32,6 +32,7 @@ class TokenMeanTiming:
 
     tokens: int
     folds: int
+    reach: ClassVar = BUFFER
 
     def schedule(self, taken: Sequence[Times], left: Sequence[Times] | None = None) -> list[Times]:
         return [taken[0].reshape(-1, self.tokens, self.folds)[:, -1].ravel() + LATENCY]

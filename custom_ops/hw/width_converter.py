@@ -31,6 +31,7 @@ class WidthTiming:
 
     ratio: int
     collects: bool
+    reach: ClassVar = PLACES
 
     def schedule(self, taken: Sequence[Times], left: Sequence[Times] | None = None) -> list[Times]:
         if self.collects:
