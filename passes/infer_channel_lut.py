@@ -14,7 +14,7 @@ class InferChannelLUT(Rewrite):
     def rewrite(self, graph: Graph, node: NodeProto) -> bool:
         if node.op_type != "ChannelLUT" or node.domain != DOMAIN or graph.constant(node.input[1]) is None:
             return False
-        options = {"rounding": attribute(node, "rounding", "HALF_EVEN"), "lowest": attribute(node, "lowest", -128)}
-        graph.replace([node], [helper.make_node("ChannelLUT", list(node.input), list(node.output), name=node.name,
-                                                domain=HW_DOMAIN, **options)])  # fmt: skip
+        graph.replace([node], [helper.make_node("ChannelLUT", list(node.input), list(node.output), name=node.name, domain=HW_DOMAIN,
+                                                rounding=attribute(node, "rounding", "HALF_EVEN"),
+                                                lowest=attribute(node, "lowest", -128))])  # fmt: skip
         return True
