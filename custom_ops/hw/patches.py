@@ -29,23 +29,26 @@ def patches(x, patch=4):
 
 @dataclass(frozen=True)
 class PatchesTiming:
-    """A band of `beats` beats is read, one a cycle, from the cycle after its last; left[i] = read[i] + 4.
+    """A beat is read from the cycle after it came, one a cycle in the order of the patches; left[i] = read[i] + 4.
 
-    The band after next takes its place when it is read.
+    Of bands of `lines` lines of `columns` patches, each `segment` beats wide. A band is taken once the one before the last is read.
     """
 
-    beats: int
+    lines: int
+    columns: int
+    segment: int
     reach: ClassVar = BUFFER
 
     def schedule(self, taken: Sequence[Times], left: Sequence[Times] | None = None) -> list[Times]:
         return [self._read(taken[0], None if left is None else left[0]) + READ + OUT]
 
     def room(self, taken: Sequence[Times], left: Sequence[Times]) -> list[Times]:
-        read = last_of(self._read(taken[0], left[0]), self.beats)
-        return [np.repeat(places(read, 2), self.beats)]
+        band = self.lines * self.columns * self.segment
+        return [np.repeat(places(last_of(self._read(taken[0], left[0]), band), 2), band)]
 
     def _read(self, taken: Times, left: Times | None) -> Times:
-        ready = np.repeat(last_of(taken, self.beats) + 1, self.beats)
+        bands = taken.reshape(-1, self.lines, self.columns, self.segment)
+        ready = bands.transpose(0, 2, 1, 3).ravel() + 1
         return in_order(ready if left is None else np.maximum(ready, places(left, BUFFER)))
 
 
@@ -81,5 +84,5 @@ class Patches(StreamOp):
             cycles=beats,
             memories=[memory],
             resources=resources([memory], lut=2 * CONTROL_LUT + STREAM_LUT * pe),
-            timing=PatchesTiming(patch * width * features // pe),
+            timing=PatchesTiming(patch, width // patch, patch * features // pe),
         )

@@ -61,6 +61,7 @@ CASES = [
     Case("WidthConverter", (5, 12), attributes={"in_lanes": 3, "out_lanes": 3}),
     Case("ChannelLUT", (5, 6), (random_int8(1, 6, 256),)),
     Case("ChannelLUT", (5, 6), (random_int8(1, 6, 256),), {"PE": 3}),
+    Case("ChannelLUT", (5, 6), (random_int8(1, 6, 65),), {"PE": 2}),
     Case("ChannelRequant", (5, 6), requant_of(6), {"PE": 2}),
     Case("ResidualAdd", (5, 6), attributes={"shift": 1}),
     Case("TokenMean", (4, 6), attributes={"shift": 2}),
