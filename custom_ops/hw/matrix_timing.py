@@ -16,6 +16,11 @@ INT32_CORE = 4  # without requantization
 PIPELINE = 8  # cycles that a group's places in the output buffer are taken, the reads, the tree and its own beats aside
 
 
+def read_cycles(words: int) -> int:
+    """Cycles of a buffer's read: distributed memory has no register behind it."""
+    return 2 if words > SMALL else 1
+
+
 @dataclass(frozen=True)
 class Core:
     """The groups' way out. The end of group g is issued in cycle

@@ -52,6 +52,13 @@ def ids(case: Case) -> str:
     return "-".join([case.op, *(f"{k}{v}" for k, v in case.attributes.items()), "x".join(map(str, case.shape))])
 
 
+def matrix(op: str, count: int, size: int, other: int, shift: bool = True, **folding: int) -> Case:
+    """MatVec: `size` rows of `other` columns on `count` tokens; TokenMix: `size` rows of `other` tokens of `count` channels."""
+    shape = (count, other) if op == "MatVec" else (other, count)
+    constants = (random_int8(2, size, other), int32(*range(size)), int32(*[4] * size))
+    return Case(op, shape, constants if shift else constants[:2], folding)
+
+
 CASES = [
     Case("Fork", (5, 6)),
     Case("Fork", (5, 6), attributes={"PE": 3}, bits=32),
@@ -67,6 +74,25 @@ CASES = [
     Case("TokenMean", (4, 6), attributes={"shift": 2}),
     Case("TokenMean", (2, 40), attributes={"shift": 1, "PE": 1}),
     Case("TokenMean", (1, 20), attributes={"PE": 1}),
+    matrix("MatVec", 5, 6, 8),
+    matrix("MatVec", 5, 6, 8, SIMD=4, PE=3),
+    matrix("MatVec", 5, 6, 8, SIMD=2, PE=2, in_lanes=4, out_lanes=6),
+    matrix("MatVec", 5, 6, 8, SIMD=8),
+    matrix("MatVec", 5, 6, 8, SIMD=8, PE=3, in_lanes=2),
+    matrix("MatVec", 5, 6, 8, PE=6),
+    matrix("MatVec", 5, 6, 8, PE=6, SIMD=2),
+    matrix("MatVec", 5, 12, 8, PE=12, SIMD=8, in_lanes=8, out_lanes=2),
+    matrix("MatVec", 5, 12, 8, PE=3, SIMD=8, in_lanes=1, out_lanes=12),
+    matrix("MatVec", 5, 12, 8, PE=2, SIMD=1, in_lanes=1, out_lanes=4),
+    matrix("MatVec", 5, 12, 8, PE=4, SIMD=2, in_lanes=1, out_lanes=1),
+    matrix("MatVec", 1, 10, 12, shift=False, SIMD=3),
+    matrix("MatVec", 3, 4, 96),
+    matrix("TokenMix", 6, 4, 4),
+    matrix("TokenMix", 6, 4, 8, SIMD=4, PE=3),
+    matrix("TokenMix", 6, 4, 8, SIMD=2, PE=2, in_lanes=6, out_lanes=6),
+    matrix("TokenMix", 6, 8, 4, SIMD=4, PE=3, in_lanes=1, out_lanes=1),
+    matrix("TokenMix", 6, 8, 4, SIMD=4, PE=1, in_lanes=2, out_lanes=2),
+    matrix("TokenMix", 12, 8, 4, SIMD=1, PE=4, in_lanes=4, out_lanes=2),
     Case("Patches", (8, 8, 3), attributes={"patch": 4}),
     Case("Patches", (8, 4, 3), attributes={"patch": 2, "PE": 3}),
 ]
