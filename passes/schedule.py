@@ -11,12 +11,10 @@ ends only add delay.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import NodeProto
-
 from custom_ops import HW_DOMAIN
 from custom_ops.hw.timing import Times, Timing, in_order
 from passes.graph import Graph, PassRefusal
@@ -35,6 +33,7 @@ class Unit:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     beats: tuple[int, ...]  # of the inputs, then of the outputs
+    lanes: tuple[int, ...] = ()  # bytes of a beat of the inputs
 
     @property
     def images(self) -> int:
@@ -65,7 +64,8 @@ def network(graph: Graph) -> Network:
         if node.domain == HW_DOMAIN:
             hw = plan(graph, node)
             inputs = tuple(same.get(i, i) for i in node.input[: len(hw.in_lanes)])
-            units.append(Unit(node.name, hw.timing, inputs, tuple(node.output), hw.in_beats + hw.out_beats))
+            lanes = tuple(n * hw.in_bits // 8 for n in hw.in_lanes)
+            units.append(Unit(node.name, hw.timing, inputs, tuple(node.output), hw.in_beats + hw.out_beats, lanes))
             slowest = max(slowest, hw.cycles)
         elif node.op_type in RENAMES:
             same[node.output[0]] = same.get(node.input[0], node.input[0])
@@ -168,9 +168,3 @@ def _waited_for(unit: Unit, times: Mapping[str, Times], output: int, beat: int) 
             low, high = (middle, high) if delays(middle) else (low, middle)
         return link, low
     raise AssertionError(f"{unit.name}: output beat {beat} waits for no input")
-
-
-def unit_of(graph: Graph, node: NodeProto, inputs: Sequence[str], outputs: Sequence[str]) -> Unit:
-    """A node of a graph as a unit between other links."""
-    hw = plan(graph, node)
-    return Unit(node.name, hw.timing, tuple(inputs), tuple(outputs), hw.in_beats + hw.out_beats)
