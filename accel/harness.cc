@@ -56,16 +56,22 @@ class Random {  // xorshift64*
   uint64_t state_;
 };
 
+struct Pause {  // cycles in which a port does not move
+  uint64_t from = 0, until = 0;
+  bool holds(uint64_t cycle) const { return from <= cycle && cycle < until; }
+};
+
 struct Source {
   Pins pins;
   const uint8_t* data = nullptr;
   uint64_t beats = 0, sent = 0, packet = 0;  // packet: beats between two tlast, 0: only the last beat has it
   double probability = 1;
+  Pause pause;
   std::vector<uint64_t> cycles;  // in which a beat was taken
 
-  void drive(Random& random) {
+  void drive(Random& random, uint64_t cycle) {
     if (*pins.valid) return;
-    if (sent < beats && random.chance(probability)) {
+    if (sent < beats && !pause.holds(cycle) && random.chance(probability)) {
       *pins.valid = 1;
       std::memcpy(pins.data, data + sent * pins.bytes, pins.bytes);
       const bool last = packet ? (sent + 1) % packet == 0 : sent + 1 == beats;
@@ -85,6 +91,7 @@ struct Recorder {
   bool is_port = true;
   uint64_t expected = 0;  // beats; ports only
   double probability = 1;
+  Pause pause;
   std::vector<uint8_t> data, last, waiting;
   std::vector<uint64_t> cycles;
   bool offered = false, waiting_last = false;
@@ -198,8 +205,8 @@ struct Simulation {
     if (!started) start();
     for (; count > 0; --count) {
       *streams.clk = 0;
-      for (Source& source : sources) source.drive(random);
-      for (Recorder& sink : sinks) *sink.pins.ready = random.chance(sink.probability);
+      for (Source& source : sources) source.drive(random, cycle);
+      for (Recorder& sink : sinks) *sink.pins.ready = !sink.pause.holds(cycle) && random.chance(sink.probability);
       model->eval();
       bool progress = false, missing = false;
       for (Source& source : sources) {
@@ -296,6 +303,11 @@ API void psaflow_input(Simulation* s, int index, const uint8_t* data, uint64_t b
 API void psaflow_output(Simulation* s, int index, uint64_t beats, double p) {
   s->sinks.at(index).expected = beats;
   s->sinks.at(index).probability = p;
+}
+
+// kind 0: input port, 1: output port; it offers or takes no beat from one cycle until another.
+API void psaflow_pause(Simulation* s, int kind, int index, uint64_t from, uint64_t until) {
+  (kind == 0 ? s->sources.at(index).pause : s->sinks.at(index).pause) = {from, until};
 }
 
 // Runs up to `cycles` cycles: 0 go on, 1 every expected beat came, 2 failed (see psaflow_message).

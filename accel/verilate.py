@@ -72,6 +72,7 @@ class Simulator:
         seed: int = 0,
         valid_probability: float | Mapping[str, float] = 1.0,
         ready_probability: float | Mapping[str, float] = 1.0,
+        pauses: Mapping[str, tuple[int, int]] | None = None,
         timeout_cycles: int = 1_000_000_000,
         idle_cycles: int = 1_000_000,
         drain_cycles: int = 64,
@@ -81,6 +82,7 @@ class Simulator:
         """Feed `inputs` {prefix: uint8 [beats, bytes]} until `expected` {prefix: beats} have come out.
 
         The probabilities are those of a new tvalid and of tready in a cycle, for all streams or per prefix.
+        pauses: {prefix: (from, until)}, cycles in which that stream offers or takes no beat.
         Seed 0 starts every register without a reset at 0, other seeds at random. `drain_cycles` more cycles
         watch for surplus beats.
         SimulationError after `timeout_cycles`, after `idle_cycles` in which no beat moved anywhere, after
@@ -109,6 +111,8 @@ class Simulator:
                 dll.psaflow_output(
                     handle, index, expected[stream.prefix], _probability(ready_probability, stream.prefix)
                 )
+            for prefix, (start, end) in (pauses or {}).items():
+                dll.psaflow_pause(handle, *self._port(prefix), start, end)
             seconds = self._loop(handle, timeout_cycles, timeout_seconds, progress)
             return Run(
                 outputs={s.prefix: self._beats(handle, 1, i, s.bytes) for i, s in enumerate(self.outputs)},
@@ -119,6 +123,15 @@ class Simulator:
             )
         finally:
             dll.psaflow_delete(handle)
+
+    def _port(self, prefix: str) -> tuple[int, int]:
+        """(0 for an input, 1 for an output; its number)."""
+        for kind, streams in enumerate((self.inputs, self.outputs)):
+            for index, stream in enumerate(streams):
+                if stream.prefix == prefix:
+                    return kind, index
+        names = ", ".join(stream.prefix for stream in (*self.inputs, *self.outputs))
+        raise ValueError(f"pauses: no stream {prefix}; there are {names}")
 
     def _feed(self, stream: Stream, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         if stream.prefix not in inputs:
@@ -225,6 +238,7 @@ def _load(library: Path) -> ctypes.CDLL:
         "psaflow_limits": (None, [handle, u64, u64]),
         "psaflow_input": (None, [handle, number, _BYTES, u64, u64, ctypes.c_double]),
         "psaflow_output": (None, [handle, number, u64, ctypes.c_double]),
+        "psaflow_pause": (None, [handle, number, number, u64, u64]),
         "psaflow_step": (number, [handle, u64]),
         "psaflow_message": (text, [handle]),
         "psaflow_waits": (text, [handle]),

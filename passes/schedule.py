@@ -77,8 +77,9 @@ def network(graph: Graph) -> Network:
     return Network(tuple(units), sources[0], sinks[0], slowest)
 
 
-def periodic(net: Network, times: Mapping[str, Times] | None = None, rounds: int = ROUNDS) -> dict[str, Times] | None:
-    """The earliest periodic schedule from `times` on: {link: cycles of an image's beats}; None if none is found.
+def periodic(net: Network, times: Mapping[str, Times] | None = None, latest: Times | None = None) -> dict[str, Times] | None:
+    """The earliest periodic schedule from `times` on: {link: cycles of an image's beats}; None if none is found, or none
+    whose logits come by `latest`.
 
     Without `times` the source is paced evenly over the period. The constraints of all modules are applied until they all hold.
     """
@@ -88,7 +89,7 @@ def periodic(net: Network, times: Mapping[str, Times] | None = None, rounds: int
             now.setdefault(link, in_order(np.zeros(beats, np.int64)))
     stamp = dict.fromkeys(now, 0)
     seen: dict[tuple[int, bool], list[int]] = {}
-    for clock in range(1, rounds + 1):
+    for clock in range(1, ROUNDS + 1):
         moved = False
         for forward in (True, False):
             numbered = list(enumerate(net.units))
@@ -101,6 +102,8 @@ def periodic(net: Network, times: Mapping[str, Times] | None = None, rounds: int
                     if (later > now[link]).any():
                         now[link], stamp[link], moved = later, 2 * clock + (not forward), True
                 seen[number, forward] = [stamp[link] for link in links]
+        if latest is not None and (now[net.sink] > latest).any():
+            return None
         if not moved:
             return now
     return None
