@@ -13,8 +13,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from qonnx.core.modelwrapper import ModelWrapper
+
 from custom_ops import HW_DOMAIN
 from custom_ops.hw.timing import Times, Timing, in_order
 from passes.graph import Graph, PassRefusal
@@ -37,7 +40,7 @@ class Unit:
 
     @property
     def images(self) -> int:
-        """Images that must be looked at for the last of them to feel all that it waits for."""
+        """Images that must be looked at for the last of them to feel all that it waits for, none taking longer than a period."""
         return 2 + max(2, math.ceil(self.timing.reach / min(self.beats)))
 
 
@@ -171,3 +174,14 @@ def _waited_for(unit: Unit, times: Mapping[str, Times], output: int, beat: int) 
             low, high = (middle, high) if delays(middle) else (low, middle)
         return link, low
     raise AssertionError(f"{unit.name}: output beat {beat} waits for no input")
+
+
+def foretold(model: ModelWrapper) -> dict[str, Any] | None:
+    """What a report says of a folded model: cycles per image, latency in cycles and its shares by node; None if it cannot be scheduled."""
+    try:
+        net = network(Graph(model))
+    except PassRefusal:
+        return None
+    first = latency(net)
+    by_node = [{"node": name, "cycles": cycles} for name, cycles in first.by_node]
+    return {"cycles_per_image": net.period, "latency_cycles": first.cycles, "latency": by_node}

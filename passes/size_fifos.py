@@ -27,11 +27,11 @@ class SizeFifos(Transformation):
     """f(long(x), short(x)) -> f(long(x), Fifo(short(x))) wherever beats of one operand wait for the other's.
 
     The depth is the least with which the network has a schedule that gives an image every `cycles` of its slowest node, its logits no
-    later than with any depth, the other FIFOs being as they are; what forks, converters and the FIFO's own registers hold is counted. Whatever branches lead from forks to
-    the node, in whatever number, the schedule has them all. Such a schedule exists only if every cycle of waiting (for data, for a
-    place) leads through an earlier image, and that does not depend on how long anything takes: so no pause at either end, however long,
-    can lead to a deadlock; it only delays. A depth just above whole block memories is split into two FIFOs, so that the rest does not
-    cost one more block. A node that has a FIFO already is left alone.
+    later than with any depth, the other FIFOs being as they are; what forks, converters and the FIFO's own registers hold is counted.
+    Whatever branches lead from forks to the node, in whatever number, the schedule has them all. Such a schedule exists only if every
+    cycle of waiting (for data, for a place) leads through an earlier image, and that does not depend on how long anything takes: so no
+    pause at either end, however long, can lead to a deadlock; it only delays. A depth just above whole block memories is split into
+    two FIFOs, so that the rest does not cost one more block. A network that has a FIFO already is left alone.
     """
 
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
@@ -98,7 +98,10 @@ def size(net: Network) -> Depths:
 
 
 def held(taken: Times, left: Times, period: int) -> int:
-    """The most beats between two places that they pass at the cycles `taken` and `left` of each image; one that passes both at once is 1."""
+    """The most beats of a stream that are between two places, which they pass at the cycles `taken` and `left` of each image.
+
+    A beat that passes both at once counts as 1.
+    """
     images = 1 + int(max(left[-1] - taken[0], 0)) // period + 1
     all_taken = (taken[None, :] + period * np.arange(-images, images + 1)[:, None]).ravel()
     return int((np.searchsorted(all_taken, left, side="right") - images * len(taken) - np.arange(len(left))).max())

@@ -152,7 +152,7 @@ class Site:
             memories=tuple(figures.pop("memories", ())),
             accumulator_bits=figures.pop("accumulator_bits", 0),
             resources=figures.pop("resources"),
-            timing=figures.pop("timing", None),
+            timing=figures.pop("timing"),
             **figures,
         )
 
