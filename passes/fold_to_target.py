@@ -98,12 +98,12 @@ def _candidates(graph: Graph, node: NodeProto, target: int, fixed: Mapping[str, 
     lanes = given if given is not None and keeps else _lanes(graph, node.input[0], target)
     if node.op_type not in ("MatVec", "TokenMix"):
         channels = graph.shape(node.output[0])[-1]
-        return [{"PE": pe} | fixed for pe in sorted(divisors(channels), key=lambda pe: (pe != lanes, pe))]
+        return [{"PE": pe, **fixed} for pe in sorted(divisors(channels), key=lambda pe: (pe != lanes, pe))]
     weight = graph.shape(node.input[1])
     rows, columns = (weight[0], weight[1]) if node.op_type == "MatVec" else (graph.shape(node.input[0])[-1], weight[1])
     out_lanes, found = _lanes(graph, node.output[0], target), []
     for pe, simd in sorted(itertools.product(divisors(rows), divisors(columns)), key=lambda p: (p[0] * p[1], p[0])):
-        units = {"PE": pe, "SIMD": simd} | fixed
+        units = {"PE": pe, "SIMD": simd, **fixed}
         gathered = units["SIMD" if node.op_type == "MatVec" else "PE"]
         streams = {"in_lanes": _beside(lanes, gathered), "out_lanes": _beside(out_lanes, units["PE"])}
         found.append(streams | units)
