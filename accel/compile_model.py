@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from accel import tools
+from accel import registers, tools
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +131,9 @@ class Module:
             for stream in streams:
                 self._check(stream.prefix, stream.bytes, ports, _mangled(stream.prefix), "port")
                 lines.append(_pins(kind, stream.prefix, stream.bytes, f"m.{_mangled(stream.prefix)}", ports))
+        if f"{registers.PREFIX}_awvalid" in ports:
+            names = [pin for pin in registers.PORTS if not pin.endswith("prot")]
+            lines += [f"  s.lite.{pin} = &m.{registers.PREFIX}_{pin};" for pin in names]
         for tap in self.taps:
             variable = f"{_mangled(self.top)}__DOT__{_mangled(tap.signal)}"
             self._check(tap.signal, tap.bytes, inside, variable, "signal")
