@@ -13,6 +13,7 @@ from accel import registers, tools
 log = logging.getLogger(__name__)
 
 _HARNESS = Path(__file__).with_name("harness.cc")
+_LITE = _HARNESS.with_name("axi_lite.h")
 _VERILATOR = (
     *("--cc", "--prefix", "Vtop", "-O3", "--x-assign", "fast", "--x-initial", "unique"),
     *("--no-timing", "-Wno-fatal", "-Wno-lint", "-Wno-style"),
@@ -80,7 +81,7 @@ class Module:
         return library
 
     def _digest(self) -> str:
-        texts = [Path(__file__).read_text(), _HARNESS.read_text(), repr(self)]
+        texts = [Path(__file__).read_text(), _HARNESS.read_text(), _LITE.read_text(), repr(self)]
         texts += [tools.version("verilator"), tools.version("g++")]
         return tools.digest(*texts, *(path.read_bytes() for path in self.sources))
 

@@ -97,7 +97,8 @@ def emit(model: onnx.ModelProto, folder: Path, registers: bool = True) -> Design
     """Write the accelerator of `model` to `folder`, in place of what an earlier call wrote there.
 
     registers: with an AXI4-Lite slave (accel/registers.py) and a guard that keeps images whole; without, TLAST is ignored.
-    The model's nodes are of domain psaflow.hw with streams in one piece: equal lanes at both ends, one reader per tensor. EmitError, before anything is written, names the node that does not fit.
+    The model's nodes are of domain psaflow.hw with streams in one piece: equal lanes at both ends, one reader per tensor.
+    EmitError, before anything is written, names the node that does not fit.
     """
     graph = _Graph(model, registers)
     texts, design = graph.texts(), graph.design()

@@ -107,7 +107,9 @@ def markdown() -> str:
             "`ro` is read only, `rw` read and written, in `w1c` a bit that is written 1 becomes 0. Every other address, and a write to "
             "a read-only register, is answered with SLVERR. All counters wrap at 2^32. Links are numbered as `registers.links` in "
             "`rtl/design.json` lists them: the image's stream first, the logits' last. A stall counter's value is the one of its last "
-            "turn, at most `2 LINKS + 8` cycles before; set `hold` to read all of them of the same moment.",
+            "turn, at most `2 LINKS + 8` cycles before; set `hold` to read all of them of the same moment. A residual addition is "
+            "ready for an operand only while the other one is valid, so an operand that waits for the other one is BLOCKED and the "
+            "late one is not STARVED.",
             "",
         ]
     )

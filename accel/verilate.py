@@ -133,10 +133,12 @@ class Simulator:
             seconds = self._loop(handle, timeout_cycles, timeout_seconds, progress)
             first_sent, last_sent = self._sent(handle)
             cycles = dll.psaflow_cycle(handle)
+            outputs = {s.prefix: self._beats(handle, 1, i, s.bytes) for i, s in enumerate(self.outputs)}
+            tapped = {t.signal: self._beats(handle, 2, i, t.bytes) for i, t in enumerate(self.taps)}
             answers += [self._access(handle, access) for access in after]
             return Run(
-                outputs={s.prefix: self._beats(handle, 1, i, s.bytes) for i, s in enumerate(self.outputs)},
-                taps={t.signal: self._beats(handle, 2, i, t.bytes) for i, t in enumerate(self.taps)},
+                outputs=outputs,
+                taps=tapped,
                 first_input_cycle=first_sent,
                 last_input_cycle=last_sent,
                 cycles=cycles,
