@@ -200,7 +200,7 @@ class Build:
                 records += [*checked.records, *(fused.records if fused else [])]
                 self.report["passes"] = [asdict(record) for record in records]
         if stages[-1:] == ("dataflow",):
-            self.report["schedule"] = foretold(checked.wrapper)
+            self.report["schedule"] = foretold(checked.wrapper, guard=self.config.registers)
         entries = get_metadata(checked.wrapper.model, BOUNDARY_ENTRIES)
         self.report["boundary_entries"] = None if entries is None else int(entries)
         errors = errors_of(checked.wrapper.model)

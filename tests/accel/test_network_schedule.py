@@ -64,7 +64,7 @@ def fifos(model: ModelWrapper) -> dict[str, int]:
 
 
 def run(model: onnx.ModelProto, b: Builder, folder: Path, work: Path, **options) -> Simulation:
-    emit(model, folder / "rtl")
+    emit(model, folder / "rtl", registers=False)
     result = simulate(folder, IMAGES, {"logits": b.values["logits"]}, work=work, taps=False, idle_cycles=100_000, **options)
     assert result.mismatches == 0
     return result

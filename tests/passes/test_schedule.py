@@ -60,9 +60,12 @@ def test_a_schedule_whose_logits_would_come_later_than_asked_is_none() -> None:
 
 def test_a_report_says_where_the_cycles_go() -> None:
     model = ModelWrapper(parse(f"g (int8[N,4,8] x) => (int8[N,4,8] y) <{CONSTANTS}, {VECTORS}> {{ {CHAIN} }}"))
-    said = foretold(model)
+    said = foretold(model, guard=False)
     assert said is not None
     assert (said["cycles_per_image"], said["latency_cycles"]) == (64, 22)
+    guarded = foretold(model, guard=True)
+    assert guarded is not None
+    assert guarded["latency_cycles"] == 23
     assert said["latency"][-1] == {"node": "unit", "cycles": 11}
 
 
