@@ -30,6 +30,12 @@ def test_report_has_the_keys_that_others_read(report):
     assert set(report["accuracy"]) == {"checkpoint", *FILES}
 
 
+def test_the_schedule_foretells_the_simulated_cycles(report):
+    foretold = report["schedule"]
+    assert foretold["cycles_per_image"] == report["cycles_per_image"]
+    assert foretold["latency_cycles"] == report["latency_cycles"] == sum(step["cycles"] for step in foretold["latency"])
+
+
 def test_no_pass_changed_an_answer(report):
     assert [p["name"] for p in report["passes"] if p["mismatches"]] == []
     assert len(report["passes"]) > 30
