@@ -97,8 +97,9 @@ def emit(model: onnx.ModelProto, folder: Path, registers: bool = True, stall_cou
     """Write the accelerator of `model` to `folder`, in place of what an earlier call wrote there.
 
     registers: with an AXI4-Lite slave (accel/registers.py) and a guard that keeps images whole; without, TLAST is ignored.
-    stall_counters: of every link, else of the image's and the logits' streams alone. The model's nodes are of domain psaflow.hw with streams in one piece: equal lanes at both ends,
-    one reader per tensor. EmitError, before anything is written, names the node that does not fit.
+    stall_counters: of every link, else of the image's and the logits' streams alone.
+    The model's nodes are of domain psaflow.hw with streams in one piece: equal lanes at both ends, one reader per tensor.
+    EmitError, before anything is written, names the node that does not fit.
     """
     graph = _Graph(model, registers, stall_counters)
     texts, design = graph.texts(), graph.design()
