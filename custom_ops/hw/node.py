@@ -1,4 +1,4 @@
-"""A hardware node: one RTL module's parameters, checked; its shapes, streams, cycles, memories and area."""
+"""A hardware node: one RTL module's parameters, checked; its shapes, streams, cycles, timing, memories and area."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onnx import NodeProto
 from qonnx.core.datatype import DataType
 
 from custom_ops.datatypes import datatype_of_element, signed_bits
-from custom_ops.hw.timing import Timing
+from custom_ops.hw.timing import Times, Timing
 from custom_ops.op import HW_DOMAIN, INT8, INT32, UINT8, Op, OpError
 
 Shape = tuple[int, ...]
@@ -68,6 +68,13 @@ class HwNode:
     def out_beats(self) -> tuple[int, ...]:
         """Beats per image of each output stream."""
         return tuple(math.prod(shape[:-1]) for shape in self.folded_output_shapes)
+
+    def schedule(self, taken: Sequence[Times]) -> list[Times]:
+        """Of each output the cycles at which its beats leave, int64 [beats of all images], if nothing behind it waits.
+
+        taken: of each input the cycles at which its beats are handed over, int64 [beats of all images].
+        """
+        return self.timing.schedule(taken)
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,8 @@ CASES = [
     matrix("MatVec", 5, 6, 8, SIMD=2, PE=2, in_lanes=4, out_lanes=6),
     matrix("MatVec", 5, 6, 8, SIMD=8),
     matrix("MatVec", 5, 6, 8, SIMD=8, PE=3, in_lanes=2),
+    matrix("MatVec", 5, 6, 8, SIMD=8, PE=2, packed=1),
+    matrix("MatVec", 5, 6, 8, SIMD=4, PE=2, fabric=3),
     matrix("MatVec", 5, 6, 8, PE=6),
     matrix("MatVec", 5, 6, 8, PE=6, SIMD=2),
     matrix("MatVec", 5, 12, 8, PE=12, SIMD=8, in_lanes=8, out_lanes=2),
@@ -131,7 +133,7 @@ def times(run: Run) -> tuple[list[np.ndarray], list[np.ndarray]]:
 def test_outputs_leave_when_the_schedule_says(simulate: Simulate, case: Case, valid: float):
     hw, run = simulate(case, 3, valid, 1.0)
     taken, left = times(run)
-    for foretold, measured in zip(hw.timing.schedule(taken), left, strict=True):
+    for foretold, measured in zip(hw.schedule(taken), left, strict=True):
         np.testing.assert_array_equal(foretold, measured)
 
 
