@@ -25,6 +25,7 @@ def matrix(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 CASES = {
     "mat_vec": (mat_vec("dut", *matrix(96, 96), 64, Folding(3, 6), Rounding()), 4, 18),
     "token_mix": (token_mix("dut", *matrix(64, 64), 96, Folding(3, 4), Rounding()), 6 + 2, 12),
+    "mat_vec, products of LUTs": (mat_vec("dut", *matrix(12, 12), 4, Folding(3, 6, fabric=7), Rounding()), 0, 11),
     "channel_lut": (channel_lut("dut", random_int8(2, 96, 256), 6144, 1), 12, 0),
     "64 knots": (channel_lut("dut", random_int8(2, 96, 65), 6144, 1), 3, 0),
     "64 knots, 3 lanes": (channel_lut("dut", random_int8(2, 96, 65), 6144, 3), 3, 0),
@@ -56,3 +57,18 @@ def test_memories_and_products_map_to_the_expected_primitives(case, tmp_path):
     cells = json.loads((tmp_path / "stat.json").read_text())["design"]["num_cells_by_type"]
     assert cells.get("DP16KD", 0) <= brams, "yosys may also use the ninth bits"
     assert cells.get("MULT18X18D", 0) == multipliers
+
+
+@pytest.mark.parametrize("packed, dsps", [(0, 4), (1, 2)])
+def test_two_products_that_share_an_operand_take_one_dsp48e2_if_packed(packed, dsps, tmp_path):
+    sources = [f"{stem}.sv" for stem in ("dot_products", "packed_products", "lut_multiplier", "adder_tree")]
+    for source in sources:
+        (tmp_path / source).write_text((RTL / source).read_text())
+    steps = [
+        f"read_verilog -sv {' '.join(sources)}",
+        f"chparam -set PE 2 -set SIMD 2 -set PACKED {packed} dot_products",
+        "synth_xilinx -family xcup -flatten -noiopad -noclkbuf -top dot_products -run begin:map_memory",
+        "tee -q -o stat.json stat -json",
+    ]
+    tools.run("yosys", ["-q", "-p", "; ".join(steps)], tmp_path)
+    assert json.loads((tmp_path / "stat.json").read_text())["design"]["num_cells_by_type"]["DSP48E2"] == dsps
