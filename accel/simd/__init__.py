@@ -1,0 +1,1 @@
+"""The fixed engine that runs a network layer by layer: instructions, compiler, model."""
