@@ -57,9 +57,9 @@ def session(
     """A CPU session on a model file, its bytes, or a ModelProto (which is not changed).
 
     kernels: "auto" takes the compiled kernels where a compiler is at hand, else the function bodies; True
-    insists on kernels; False is plain onnxruntime. threads: None for all cores. outputs: the tensors to give
-    instead of the graph's outputs; "all" for every tensor that the main graph computes, in its order. optimize:
-    False runs every node as written. Raises ModelError. `kernels_of` tells which kernels a session has.
+    insists on kernels; False is plain onnxruntime. threads: None for all cores that this process
+    may use. outputs: the tensors to give instead of the graph's outputs; "all" for every tensor that the main graph
+    computes, in its order. optimize: False runs every node as written. Raises ModelError. `kernels_of` tells which kernels a session has.
     """
     source = f"{model}" if isinstance(model, Path | str) else "model in memory"
     proto = model if isinstance(model, onnx.ModelProto) else parse(model, source)
@@ -69,6 +69,8 @@ def session(
     options.log_severity_level = 4  # what fails raises; onnxruntime would print it too
     # no fusing of Dequantize-op-Quantize into int8 ops that approximate the op
     options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if threads is None and hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) < (os.cpu_count() or 1):
+        threads = len(os.sched_getaffinity(0))  # onnxruntime starts one for each core of the machine; too many wait for each other
     if threads is not None:
         if threads < 1:
             raise ModelError(f"{source}: threads={threads} must be at least 1")

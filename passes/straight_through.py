@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -33,19 +34,19 @@ class StraightThrough:
                 self.nodes.append(node)
                 self.dependent.update(node.output)
 
-    def gradients(self, values: Values, output: str, gradient: np.ndarray) -> dict[str, np.ndarray]:
-        """Table output -> gradient, of the table's shape, of a scalar whose gradient at `output` is given.
+    def gradients(self, values: Values, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Table output -> gradient, of the table's shape, of a scalar whose partial derivatives by some tensors are `given`.
 
         `values` holds all computed tensors, the graph's input and, in place of initializers, the tables by their names.
         """
-        waiting, found = {output: gradient.astype(np.float32)}, {}
+        waiting, found = {name: part.astype(np.float32) for name, part in given.items()}, {}
         for node in reversed(self.nodes):
-            given = waiting.pop(node.output[0], None)
-            if given is None:
+            gradient = waiting.pop(node.output[0], None)
+            if gradient is None:
                 continue
             if node.output[0] in self.luts:
-                found[node.output[0]] = self._of_table(node, values, given)
-            for tensor, part in RULES[node.op_type](self, node, values, given).items():
+                found[node.output[0]] = self._of_table(node, values, gradient)
+            for tensor, part in RULES[node.op_type](self, node, values, gradient).items():
                 if tensor in self.dependent:
                     if part.shape != values[tensor].shape:
                         raise PassRefusal(f"{node.op_type} {node.name}: spreads '{tensor}' over more elements; no gradient through that")
@@ -64,30 +65,32 @@ class StraightThrough:
         assert table is not None
         return table.astype(np.float32)
 
-    def _position(self, node: NodeProto, values: Values, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """(index into the flat table of the knot at or below each element [n, C], fraction of the way to the next)."""
+    def _entry(self, node: NodeProto, values: Values, rows: int) -> np.ndarray:
+        """Where in the flat full table, [rows, 256], each element's entry lies; [n, C]."""
         x = values[node.input[0]]
-        index = x.reshape(-1, x.shape[-1]).astype(np.int32) - int(attribute(node, "lowest", -128))  # type: ignore[call-overload]
-        every = 1 if shape[1] == FULL else FULL // (shape[1] - 1)
-        rows = np.arange(x.shape[-1], dtype=np.int32) * shape[1] if shape[0] > 1 else 0
-        return index // every + rows, (index % every).astype(np.float32) / every
+        codes = x.view(np.uint8) ^ 128 if x.dtype == np.int8 else x
+        return codes.reshape(-1, x.shape[-1]) + (np.arange(x.shape[-1]) * FULL if rows > 1 else 0)
 
     def _of_table(self, node: NodeProto, values: Values, gradient: np.ndarray) -> np.ndarray:
-        shape = self._table(node, values).shape
-        at, fraction = self._position(node, values, shape)
-        flat, size = gradient.reshape(at.shape), int(np.prod(shape))
-        left = np.bincount(at.ravel(), (flat * (1 - fraction)).ravel(), size)
-        right = np.bincount((at + 1).ravel(), (flat * fraction).ravel(), size + 1)[:size]  # a full table has no fractions
-        return (left + right).reshape(shape)
+        """An entry between two knots is a weighted mean of both, so what reaches the entries is shared out to the knots."""
+        rows, width = self._table(node, values).shape
+        entries = np.bincount(self._entry(node, values, rows).ravel(), gradient.ravel(), rows * FULL).reshape(rows, FULL)
+        return entries if width == FULL else entries @ hats(width)
 
     def slope(self, node: NodeProto, values: Values) -> np.ndarray:
         """dy / dx of a table at each element: of the segment, or of a full table between the two neighbours."""
         table = self._table(node, values)
-        at, _ = self._position(node, values, table.shape)
-        if table.shape[1] == FULL:
-            return np.gradient(table, axis=1).ravel()[at].reshape(values[node.input[0]].shape)
-        flat, every = table.ravel(), FULL // (table.shape[1] - 1)
-        return ((flat[at + 1] - flat[at]) / every).reshape(values[node.input[0]].shape)
+        rows, width = table.shape
+        every = FULL // (width - 1)
+        slopes = np.gradient(table, axis=1) if width == FULL else np.repeat(np.diff(table, axis=1) / every, every, 1)
+        return slopes.ravel()[self._entry(node, values, rows)].reshape(values[node.input[0]].shape)
+
+
+@functools.cache
+def hats(width: int) -> np.ndarray:
+    """float64 [256, width]: the share of each knot in each entry, were there no rounding."""
+    places = np.arange(FULL) / (FULL // (width - 1))
+    return np.maximum(1 - np.abs(places[:, None] - np.arange(width)), 0)
 
 
 def _channel_lut(through: StraightThrough, node: NodeProto, values: Values, gradient: np.ndarray) -> dict[str, np.ndarray]:
@@ -99,8 +102,11 @@ def _channel_lut(through: StraightThrough, node: NodeProto, values: Values, grad
 def _requant(through: StraightThrough, node: NodeProto, values: Values, gradient: np.ndarray) -> dict[str, np.ndarray]:
     axis, y = int(attribute(node, "axis", -1)), values[node.output[0]]  # type: ignore[call-overload]
     mult, shift = (through.parameter(i).reshape(-1, *[1] * (-1 - axis)) for i in (node.input[1], node.input[3]))
-    inside = (y > attribute(node, "lo", -128)) & (y < attribute(node, "hi", 127))
-    return {node.input[0]: gradient * inside * (mult * 2.0**-shift)}
+    part = gradient * (mult * np.exp2(-shift))
+    lo, hi = int(attribute(node, "lo", -128)), int(attribute(node, "hi", 127))  # type: ignore[call-overload]
+    if y.min() <= lo or y.max() >= hi:
+        part[(y <= lo) | (y >= hi)] = 0
+    return {node.input[0]: part}
 
 
 def _product(through: StraightThrough, node: NodeProto, values: Values, gradient: np.ndarray) -> dict[str, np.ndarray]:

@@ -28,9 +28,9 @@ class Row:
     """One form of the network. `lost` is top-1 of the full tables less this one's; `changed` counts images of another class."""
 
     segments: int  # between knots; 256 for full tables
-    method: str  # "" for full tables
+    method: str  # "" for full tables, "finer codes" for those that refining starts from
     bits: int  # of all tables
-    worst: int
+    worst: int  # error in codes, of a row with finer codes against full tables of such
     used_mean: float  # error in codes, as codes occur in training images
     top1: float
     lost: float
@@ -52,12 +52,12 @@ def show(result: dict[str, Any]) -> None:
 @click.option("--model", type=click.Path(path_type=Path), default=DEFAULT, show_default=True, help="A checkpoint, or an integer .onnx.")
 @click.option("--every", type=click.Choice(["2", "4", "8", "16"]), multiple=True, help="Codes from knot to knot [4, 8 and 16].")
 @click.option("--images", type=click.IntRange(1), default=50000, show_default=True, help="Training images for calibration.")
-@click.option("--steps", type=click.IntRange(1), default=1500, show_default=True, help="Of refining, 64 images each.")
+@click.option("--steps", type=click.IntRange(1), default=800, show_default=True, help="Of refining, 64 images each.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw top-1 over table bits into this .png.")
 @functools.partial(command, plain=show)
 def main(model: Path, every: tuple[str, ...], images: int, steps: int, plot: Path | None, data: Path | None) -> dict[str, Any]:
     """Top-1 on CIFAR-10's test images with 256 entries a channel, and with knots every 4, 8 and 16 codes."""
-    from pipelines.compression import answers_of, calibration, code_counts, compressed
+    from pipelines.compression import answers_of, calibration, code_counts, compressed, finer
     from pipelines.serving import integer_model
     from train.data import load_cifar10
 
@@ -66,26 +66,31 @@ def main(model: Path, every: tuple[str, ...], images: int, steps: int, plot: Pat
     found = calibration(data, Tables(images=images))
     assert found is not None  # refining cannot do without
     full = integer_model(model)
-    if not (counts := code_counts(full, found.images[:1])):
+    if not code_counts(full, found.images[:1]):
         raise UserError(f"{model}: has no tables to compress")
-    counts = code_counts(full, found.images)
+    fine = finer(full, Tables(method="refine", images=images), found)
+    forms = dict.fromkeys(METHODS, full) | {"refine": fine}
+    counts = {id(form): code_counts(form, found.images) for form in (full, fine)}
     expected = answers_of(full, cifar.x_test)
 
-    def measured(form: ModelProto, segments: int, method: str) -> Row:
+    def measured(form: ModelProto, segments: int, method: str, before: ModelProto) -> Row:
         from passes.table_errors import table_errors
 
-        errors = [e for e in table_errors(full, form, counts) if e.used_mean is not None]
+        errors = [e for e in table_errors(before, form, counts[id(before)]) if e.used_mean is not None]
         answers = answers_of(form, cifar.x_test).argmax(1)
         top1 = 100.0 * float((answers == cifar.y_test).mean())
         return Row(segments, method, sum(e.bits for e in errors), max(e.worst for e in errors),
                    float(np.mean([e.used_mean for e in errors])), top1, 0.0, int((answers != expected.argmax(1)).sum()))  # fmt: skip
 
-    rows = [measured(full, 256, "")]
+    rows = [measured(full, 256, "", full)]
+    row = measured(fine, 256, "finer codes", fine)
+    rows.append(replace(row, lost=round(rows[0].top1 - row.top1, 4)))
     for spacing in sorted(map(int, every or ("4", "8", "16"))):
         for method in METHODS:
             log.info("every %d codes, %s ...", spacing, method)
+            before = forms[method]
             tables = Tables(every=spacing, method=method, images=images, steps=steps)  # type: ignore[arg-type]
-            row = measured(compressed(full, tables, found), 256 // spacing, method)
+            row = measured(compressed(before, tables, found, counts[id(before)]), 256 // spacing, method, before)
             rows.append(replace(row, lost=round(rows[0].top1 - row.top1, 4)))
     result = {"model": str(model), "images": len(found.images), "steps": steps, "test_images": len(cifar.x_test),
               "rows": [vars(row) for row in rows]}  # fmt: skip
@@ -103,7 +108,7 @@ def _drawn(rows: list[Row]) -> bytes:
 
     figure, axis = plt.subplots(figsize=(6, 3.4))
     axis.axhline(rows[0].top1, color="black", linewidth=0.8, label=f"256 entries: {rows[0].top1:.2f} %")
-    segments = sorted({r.segments for r in rows if r.method}, reverse=True)
+    segments = sorted({r.segments for r in rows if r.method in METHODS}, reverse=True)
     for place, method in enumerate(METHODS):
         points = [r for r in rows if r.method == method]
         at = [segments.index(r.segments) + 0.28 * (place - 1) for r in points]

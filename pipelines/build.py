@@ -215,15 +215,16 @@ class Build:
     def _compressed(self, exact: ModelProto) -> ModelProto:
         """The integer stage with smaller tables, which is what goes on; the exact one is kept beside it."""
         from passes.table_errors import table_errors
-        from pipelines.compression import code_counts, compressed
+        from pipelines.compression import code_counts, compressed, finer
 
         assert self.config.tables is not None
         with self._stage("tables"):
-            model = compressed(exact, self.config.tables, self.calibration)
+            full = finer(exact, self.config.tables, self.calibration)
+            counts = None if self.calibration is None else code_counts(full, self.calibration.images)
+            model = compressed(full, self.config.tables, self.calibration, counts)
         self._save(EXACT, exact)
         self._save("integer", model)
-        counts = None if self.calibration is None else code_counts(exact, self.calibration.images)
-        self.report["tables"] = [asdict(row) for row in table_errors(exact, model, counts)]
+        self.report["tables"] = [asdict(row) for row in table_errors(full, model, counts)]
         return model
 
     def _accuracy(self, stages: list[str]) -> None:

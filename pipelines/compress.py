@@ -37,11 +37,12 @@ def show(result: dict[str, Any]) -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The .onnx to write.")
 @click.option("--every", type=click.Choice(["2", "4", "8", "16"]), default="4", show_default=True, help="Codes from knot to knot, at most.")
 @click.option("--method", type=click.Choice(["refine", "fit", "subsample"]), default=None,
-              help="Knots trained with the network, fitted to each table, or taken from it [refine; fit with --worst].")  # fmt: skip
+              help="Codes made finer and knots trained with the network, or knots fitted to each table, or taken from it "
+                   "[refine; fit with --worst].")  # fmt: skip
 @click.option("--worst", type=click.IntRange(0), help="Codes by which an entry may be off; a table that needs it gets more knots.")
 @click.option("--loss", type=click.FloatRange(0), help="Percent of top-1 on the calibration images that may be lost.")
 @click.option("--images", type=click.IntRange(1), default=50000, show_default=True, help="Training images for calibration.")
-@click.option("--steps", type=click.IntRange(1), default=1500, show_default=True, help="Of --method refine, 64 images each.")
+@click.option("--steps", type=click.IntRange(1), default=800, show_default=True, help="Of --method refine, 64 images each.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw functions and their knots into this .png.")
 @partial(command, plain=show)
 def main(model: Path, out: Path, every: str, method: str | None, worst: int | None, loss: float | None, images: int, steps: int,
@@ -52,7 +53,7 @@ def main(model: Path, out: Path, every: str, method: str | None, worst: int | No
     keeps --worst, or --loss; without either, --every.
     """
     from passes.table_errors import table_errors
-    from pipelines.compression import calibration, code_counts, compressed
+    from pipelines.compression import calibration, code_counts, compressed, finer
     from pipelines.serving import integer_model
 
     check_png(plot)
@@ -61,9 +62,9 @@ def main(model: Path, out: Path, every: str, method: str | None, worst: int | No
     tables = Tables(every=int(every), method=method or ("refine" if worst is None else "fit"), worst=worst, loss=loss, images=images,
                     steps=steps)  # type: ignore[arg-type]  # fmt: skip
     found = calibration(data, tables)
-    before = integer_model(model)
-    after = compressed(before, tables, found)
+    before = finer(integer_model(model), tables, found)
     counts = None if found is None else code_counts(before, found.images)
+    after = compressed(before, tables, found, counts)
     rows = [asdict(row) for row in table_errors(before, after, counts)]
     if plot is not None:
         from pipelines.table_plot import draw

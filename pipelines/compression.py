@@ -48,8 +48,30 @@ def calibration(data: Path | None, tables: Tables) -> Calibration | None:
     return Calibration(cifar.x_train[: tables.images], cifar.y_train[: tables.images])
 
 
-def compressed(integer: ModelProto, tables: Tables, images: Calibration | None) -> ModelProto:
-    """The integer model with tables of knots; the model given stays as it is. Not exact: `passes.table_errors` says by how much."""
+def finer(integer: ModelProto, tables: Tables, images: Calibration | None) -> ModelProto:
+    """The model that `compressed` compresses: with method refine one whose codes fill its tables, else the one given.
+
+    Its tables are full, and it answers as the one given but for the rounding of codes (`passes.widen_codes`).
+    """
+    from qonnx.core.modelwrapper import ModelWrapper
+
+    from passes.check_accumulators import CheckAccumulators
+    from passes.widen_codes import WidenCodes
+
+    if tables.method != "refine":
+        return integer
+    assert images is not None
+    wrapper = ModelWrapper(integer, make_deepcopy=True)
+    for step in (WidenCodes(code_counts(integer, images.images)), CheckAccumulators()):
+        wrapper = wrapper.transform(step, make_deepcopy=False, cleanup=False)
+    return wrapper.model
+
+
+def compressed(integer: ModelProto, tables: Tables, images: Calibration | None, counts: dict[str, np.ndarray] | None) -> ModelProto:
+    """The integer model, as `finer` gives it, with tables of knots; the model given stays as it is.
+
+    `counts` are its `code_counts`. Not exact: `passes.table_errors` says by how much.
+    """
     from qonnx.core.modelwrapper import ModelWrapper
 
     from passes.annotate import AnnotateDatatypes, InferShapes
@@ -65,41 +87,37 @@ def compressed(integer: ModelProto, tables: Tables, images: Calibration | None) 
             return top1(model, images) >= least
 
     method = "subsample" if tables.method == "subsample" else "fit"
-    counts = code_counts(integer, images.images) if images is not None and method == "fit" else None
     wrapper = ModelWrapper(integer, make_deepcopy=True)
-    steps = [CompressLUT(tables.every, method=method, worst=tables.worst, counts=counts, accurate=accurate)]
+    small = CompressLUT(tables.every, method=method, worst=tables.worst, counts=counts, accurate=accurate)
+    wrapper = wrapper.transform(small, make_deepcopy=False, cleanup=False)
     if tables.method == "refine":
         assert images is not None
+        classes = answers_of(integer, images.images[:1]).shape[1]
         with progress(tables.steps, "refine", "step") as bar:
-            refine = RefineKnots(_batches(integer, images), steps=tables.steps, tell=bar.update)
-            for step in (*steps, refine):
-                wrapper = wrapper.transform(step, make_deepcopy=False, cleanup=False)
-    else:
-        wrapper = wrapper.transform(steps[0], make_deepcopy=False, cleanup=False)
+            refine = RefineKnots(integer, _batches(images, classes), steps=tables.steps, tell=bar.update)
+            wrapper = wrapper.transform(refine, make_deepcopy=False, cleanup=False)
     for note in (InferShapes(), AnnotateDatatypes()):
         wrapper = wrapper.transform(note, make_deepcopy=False, cleanup=False)
     return wrapper.model
 
 
-def _batches(model: ModelProto, images: Calibration, batch: int = 64) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Endless batches as in training, shifted and flipped, with what to answer: half `model`'s probabilities, half the class."""
+def _batches(images: Calibration, classes: int, batch: int = 64) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Endless batches of images and their classes, float [n, classes]; all shifted and flipped, half of them as training saw them.
+
+    RandAugment everywhere would fit the knots to codes that real images seldom give, and nowhere to the training images.
+    """
     import torch
 
-    from custom_ops.runtime import session
-    from passes.check import logits_scale
-    from passes.refine_knots import softmax
-    from train.augment import crop_and_flip
+    from train.augment import augment
 
-    run, scale = session(model), logits_scale(model)
-    name, draw = run.get_inputs()[0].name, torch.Generator().manual_seed(0)
+    draw = torch.Generator().manual_seed(0)
     while True:
         order = torch.randperm(len(images.images), generator=draw).numpy()
         for start in range(0, max(len(order) - batch + 1, 1), batch):
             chosen = order[start : start + batch]
-            pixels = torch.from_numpy(images.images[chosen]).permute(0, 3, 1, 2)
-            moved = np.ascontiguousarray(crop_and_flip(pixels, draw).permute(0, 2, 3, 1).numpy())
-            given = softmax(run.run(None, {name: moved})[0].reshape(len(moved), -1) * scale)
-            yield moved, 0.5 * given + 0.5 * np.eye(given.shape[1])[images.labels[chosen]]
+            plain, hard = torch.from_numpy(images.images[chosen]).tensor_split(2)
+            moved = torch.cat([augment(plain, draw, randaugment=False), augment(hard, draw)]).numpy()
+            yield moved, np.eye(classes)[images.labels[chosen]]
 
 
 def code_counts(model: ModelProto, images: np.ndarray) -> dict[str, np.ndarray]:

@@ -36,7 +36,7 @@ class Tables(Strict):
     worst: int | None = Field(None, ge=0)  # codes by which an entry may be off; a table that needs more gets more knots
     loss: float | None = Field(None, ge=0)  # percent of top-1 on the calibration images that may be lost, in place of `worst`
     images: int = Field(50000, ge=1)  # training images for calibration
-    steps: int = Field(1500, ge=1)  # of method refine, 64 images each
+    steps: int = Field(800, ge=1)  # of method refine, 64 images each
 
 
 class BuildConfig(Strict):

@@ -182,3 +182,13 @@ def test_without_a_compiler_the_bodies_run_and_a_line_says_so(monkeypatch, caplo
 
 def test_onnxruntime_sends_no_telemetry():
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+
+
+@pytest.mark.parametrize(("allowed", "cores", "threads"), [({3}, 4, 1), ({0, 2}, 4, 2), ({0, 1, 2, 3}, 4, 0)])
+def test_a_process_on_some_cores_starts_no_threads_for_the_others(monkeypatch, allowed, cores, threads):
+    """0 leaves the number to onnxruntime."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: allowed, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    model, _ = small_network()
+    assert session(model, kernels=False).get_session_options().intra_op_num_threads == threads
+    assert session(model, kernels=False, threads=3).get_session_options().intra_op_num_threads == 3

@@ -37,7 +37,7 @@ def test_gradients_of_what_is_linear_are_exact() -> None:
     model = linear(table)
     graph = Graph(ModelWrapper(model))
     through = StraightThrough(graph, [graph.proto.node[0]])
-    found = through.gradients(values_of(model, {"x": x}), "y", given)["u"]
+    found = through.gradients(values_of(model, {"x": x}), {"y": given})["u"]
     assert found.shape == table.shape
     base = (run(model, x=x)[0] * given).sum()
     for channel, code in [(c, int(x[n, t, c]) + 128) for n, t, c in ((0, 0, 0), (1, 1, 1), (3, 0, 2))] + [(0, 0)]:
@@ -53,7 +53,7 @@ def test_knots_share_an_element_by_its_distance() -> None:
     x[0, 1] = -128
     model = linear(knots)
     graph = Graph(ModelWrapper(model))
-    found = StraightThrough(graph, [graph.proto.node[0]]).gradients(values_of(model, {"x": x}), "y", np.ones((1, 4)))["u"]
+    found = StraightThrough(graph, [graph.proto.node[0]]).gradients(values_of(model, {"x": x}), {"y": np.ones((1, 4))})["u"]
     whole = 4 * np.random.default_rng(0).integers(-9, 9, 12).reshape(3, 4).sum(1)
     assert found[0, 0] == 2 * whole[0] and not found[0, 1:].any()
     assert (found[1, :2] == [whole[1] * 1.75, whole[1] * 0.25]).all()
@@ -69,7 +69,7 @@ def test_through_the_whole_network_the_gradient_predicts_what_a_small_change_doe
     luts = [n for n in graph.proto.node if n.name in ("act1", "act2")]
     values = values_of(model, {"pixels": images})
     given = np.random.default_rng(0).normal(size=(1, 3)).repeat(len(images), 0)
-    found = StraightThrough(graph, luts).gradients(values, "logits", given)
+    found = StraightThrough(graph, luts).gradients(values, {"logits": given})
     predicted, measured = [], []
     for name, output in (("table_1", "u"), ("table_2", "w")):
         table = dict(zip(("table_1", "table_2"), tables_in(model)))[name]

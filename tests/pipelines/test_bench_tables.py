@@ -8,9 +8,10 @@ def test_a_row_for_each_spacing_and_method(integer, data, tmp_path):
                           "--plot", tmp_path / "t.png")  # fmt: skip
     rows = result["rows"]
     methods = ("subsample", "fit", "refine")
-    assert [(r["segments"], r["method"]) for r in rows] == [(256, ""), *[(64, m) for m in methods], *[(16, m) for m in methods]]
+    assert [(r["segments"], r["method"]) for r in rows] == [(256, ""), (256, "finer codes"), *[(64, m) for m in methods], *[(16, m) for m in methods]]
     assert (rows[0]["worst"], rows[0]["lost"], rows[0]["changed"], rows[0]["bits"]) == (0, 0.0, 0, 4 * 8 * 256 * 8)
-    assert all(r["bits"] == 4 * 8 * (r["segments"] + 1) * 8 for r in rows[1:])
+    assert (rows[1]["worst"], rows[1]["bits"]) == (0, rows[0]["bits"])
+    assert all(r["bits"] == 4 * 8 * (r["segments"] + 1) * 8 for r in rows[2:])
     assert all(abs(rows[0]["top1"] - r["top1"] - r["lost"]) < 1e-3 for r in rows)
     by_name = {(r["segments"], r["method"]): r for r in rows}
     for segments in (64, 16):

@@ -12,7 +12,8 @@ from custom_ops.runtime import session
 from passes.expand_table import full_table
 from passes.table_errors import tables_of
 from pipelines.build import ALL_FILES
-from pipelines.compression import code_counts
+from pipelines.compression import calibration, code_counts, finer
+from pipelines.config import Tables
 from tests.pipelines.conftest import psaflow, psaflow_json
 
 FAST = ("--images", 32, "--steps", 3)
@@ -24,7 +25,8 @@ def test_what_is_written_has_the_knots_that_the_rows_say_and_runs(integer, data,
     result = psaflow_json("compress", integer, "--out", out, "--every", 8, "--method", method, *FAST, "--data", data)
     model = onnx.load(out)
     onnx.checker.check_model(model, full_check=True)
-    before, after = tables_of(onnx.load(integer)), tables_of(model)
+    tables = Tables(method=method, images=32)
+    before, after = tables_of(finer(onnx.load(integer), tables, calibration(data, tables))), tables_of(model)
     assert [row["node"] for row in result["tables"]] == [table.node for table in after.values()]
     for row, (name, table) in zip(result["tables"], after.items(), strict=True):
         error = np.abs(table.full.astype(int) - before[name].full)
