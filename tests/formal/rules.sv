@@ -167,8 +167,49 @@ module output_buffer_invariants #(
 
 endmodule
 
-// The registers of an output_buffer `dut.out` of 4 places, for its invariants.
-`define OUT_REGISTERS(WIDTH) \
+// `dut.out`, an output_buffer of 4 places, behind a pipeline of `stages` cycles whose valid bits are
+// `dut.valid_delay`: the scoreboard's beats are in these two and in the output register.
+`ifdef INVARIANTS
+`define OUTPUT_BUFFER(bits, beats, stages) \
   (* hierconn *) wire [2:0] \dut.out.taken_q , \dut.out.stored_q ; \
   (* hierconn *) wire [1:0] \dut.out.write_q , \dut.out.read_q ; \
-  (* hierconn *) wire [WIDTH-1:0] \dut.out.mem[0] , \dut.out.mem[1] , \dut.out.mem[2] , \dut.out.mem[3] ;
+  (* hierconn *) wire [(beats > 1 ? $clog2(beats) : 1)-1:0] \dut.out.beat_q ; \
+  (* hierconn *) wire [bits-1:0] \dut.out.mem[0] , \dut.out.mem[1] , \dut.out.mem[2] , \dut.out.mem[3] ; \
+  (* hierconn *) wire [stages-1:0] \dut.valid_delay.gen_registers.stages_q ; \
+  logic [7:0] in_flight; \
+  always_comb begin \
+    in_flight = '0; \
+    for (int i = 0; i < stages; i++) in_flight = in_flight + 8'(\dut.valid_delay.gen_registers.stages_q [i]); \
+    if (rst_n) assert (held == in_flight + 8'(\dut.out.stored_q ) + 8'(m_tvalid)); \
+  end \
+  output_buffer_invariants #(.WIDTH(bits), .DEPTH(4), .BEATS(beats)) state ( \
+    .rst_n, .taken(8'(\dut.out.taken_q )), .stored(8'(\dut.out.stored_q )), \
+    .write(8'(\dut.out.write_q )), .read(8'(\dut.out.read_q )), .beat(8'(\dut.out.beat_q )), \
+    .memory({\dut.out.mem[3] , \dut.out.mem[2] , \dut.out.mem[1] , \dut.out.mem[0] }), \
+    .tvalid(m_tvalid), .tdata(m_tdata), .left, .in_flight, .followed, .ahead, .followed_beat \
+  );
+`else
+`define OUTPUT_BUFFER(bits, beats, stages)
+`endif
+
+// The reference of a requantization, by its definition: the nearest integer to value / 2**shift,
+// a tie to the even one (or up), clipped.
+module rounded #(
+  parameter int BITS    = 16,
+  parameter int HALF_UP = 0,
+  parameter int LO      = -128,
+  parameter int HI      = 127
+) (
+  input  logic signed [BITS-1:0] value,
+  input  logic        [3:0]      shift,
+  output logic        [7:0]      result
+);
+
+  logic signed [BITS:0] below, rest, half, nearest;
+  assign below = value >>> shift;
+  assign rest = value - (below <<< shift);
+  assign half = shift == '0 ? '1 : (BITS + 1)'(1) <<< (shift - 1'b1);
+  assign nearest = below + (BITS + 1)'(shift != '0 && (rest > half || (rest == half && (HALF_UP != 0 || below[0]))));
+  assign result = nearest < LO ? 8'(LO) : nearest > HI ? 8'(HI) : nearest[7:0];
+
+endmodule
