@@ -277,7 +277,7 @@ def _instance(
         case "Patches":
             return rtl.patches(name, shape[0], shape[1], shape[2], given.get("patch", 4), lanes)
         case "ChannelLUT":
-            return rtl.channel_lut(name, arrays[0], elements, lanes, given.get("lowest", -128))
+            return rtl.channel_lut(name, arrays[0], elements, lanes, given.get("lowest", -128), step.rounding)
         case "ChannelRequant":
             mult, bias, shifts = arrays
             return rtl.channel_requant(name, mult, bias, shifts, elements, lanes, step)
