@@ -36,7 +36,7 @@ module residual_add_properties #(
   );
   assign put = a_tvalid && a_tready;
   rounded #(.BITS(11), .HALF_UP(HALF_UP), .LO(-90)) reference (
-    .value(11'(2 * $signed(a_tdata)) + 11'($signed(b_tdata))), .shift(4'd2), .result(expected)
+    .value({{2{a_tdata[7]}}, a_tdata, 1'b0} + {{3{b_tdata[7]}}, b_tdata}), .shift(4'd2), .result(expected)
   );
   scoreboard #(.WIDTH(8), .CAPACITY(5), .PATIENCE(5)) order (
     .clk, .rst_n, .mark, .put, .put_beat(expected), .offered(m_tvalid), .get(m_tvalid && m_tready),

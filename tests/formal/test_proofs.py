@@ -12,6 +12,31 @@ pytestmark = [
 ]
 
 OUT = {"output_buffer": {"DEPTH": 4}}
+
+
+def words(values, bits=8):
+    """The text of a memory file."""
+    return "".join(f"{value & (1 << bits) - 1:x}\n" for value in values)
+
+
+def tables(entries):
+    """channel_lut's memories of two channels, as its properties expect them; the last entry is apart if they are knots."""
+    channels = [[5 * i + 3 for i in range(entries + 1)], [-7 * i for i in range(entries + 1)]]
+    return {
+        "table_00.hex": words(value for channel in channels for value in channel[:-1]),
+        "table_00_last.hex": words(channel[-1] for channel in channels),
+    }
+
+
+def parameter(mult, bias, shift):
+    """A word of channel_requant's memory: {shift of 1 bit, bias of 4, mult of 3}."""
+    return shift << 7 | (bias & 15) << 3 | mult & 7
+
+
+LUT_FAULTS = (
+    Fault("the channel stays", "else if (accept) fold_q <=", "else if (1'b0) fold_q <="),
+    Fault("a beat is taken without room", "s_axis_tvalid && s_axis_tready", "s_axis_tvalid", 16),
+)
 PROOFS = (
     Proof("skid_buffer", 1, (
         Fault("the spare is overwritten", "if (accept) spare_q <=", "spare_q <="),
@@ -36,6 +61,26 @@ PROOFS = (
         Fault("reads without room", "stored_q != '0 && room", "stored_q != '0", 16),
         Fault("pushed a cycle early", ".STAGES(2)", ".STAGES(1)"),
     ), {"LARGE": 1}, sizes=OUT, smaller={"DEPTH <= 64": "DEPTH <= 2"}),
+    Proof("channel_lut", 4, LUT_FAULTS, {"B": 0}, sizes=OUT, memories=tables(256)),
+    Proof("channel_lut", 4, (), {"B": 0, "LOWEST": 0}, sizes=OUT, memories=tables(256)),
+    Proof("channel_lut", 7, (Fault("pushed a cycle early", "? 2 : 5", "? 2 : 4"),), {"B": 6}, sizes=OUT, memories=tables(4)),
+    Proof("channel_lut", 7, (), {"B": 5, "HALF_UP": 1}, sizes=OUT, memories=tables(8)),
+    Proof("channel_requant", 9, (
+        Fault("the channel moves without a beat", "else if (accept) fold_q", "else fold_q"),
+        Fault("the shift comes a cycle early", "shift_value_q <= shift_q", "shift_value_q <= params[MULT_BITS+BIAS_BITS]"),
+        Fault("a value bit is lost", "VALUE_BITS'(product_q) + VALUE_BITS'(bias_q)", "VALUE_BITS'(product_q[4:0]) + VALUE_BITS'(bias_q)", 14),
+    ), sizes=OUT, memories={"param.hex": words((parameter(3, -5, 0), parameter(-2, 6, 1)))}),
+    Proof("residual_add", 6, (
+        Fault("a is taken alone", "s_axis_a_tready = room && s_axis_b_tvalid", "s_axis_a_tready = room"),
+        Fault("b is shifted", "(SUM_BITS'(b) <<< B_SHIFT)", "(SUM_BITS'(b) <<< A_SHIFT)"),
+        Fault("taken without room", "s_axis_b_tvalid && room", "s_axis_b_tvalid", 16),
+    ), sizes=OUT),
+    Proof("residual_add", 6, (), {"HALF_UP": 1}, sizes=OUT),
+    Proof("token_mean", 7, (
+        Fault("the sum goes on into the next image", "first_q <= token_q == '0", "first_q <= 1'b0", 24),
+        Fault("a token too few", "token_q == TOKEN_BITS'(T - 1)", "token_q == TOKEN_BITS'(T - 2)", 16),
+        Fault("the sum is written a channel off", "mem[address_q] <= sums", "mem[fold_q] <= sums", 16),
+    ), sizes=OUT),
     *(Proof("width_converter", 1, faults, {"IN_LANES": narrow, "OUT_LANES": wide}) for narrow, wide, faults in (
         (1, 3, (Fault("the word leaves a beat early", "RATIO - 1", "RATIO - 2"),
                 Fault("kept without tready", "assign step = s_axis_tvalid && s_axis_tready", "assign step = s_axis_tvalid"))),
