@@ -277,7 +277,7 @@ class Build:
 
         from accel.emit import emit
 
-        emit(onnx.load(self.folder / FILES["dataflow"]), self.folder / "rtl")
+        emit(onnx.load(self.folder / FILES["dataflow"]), self.folder / "rtl", self.config.registers)
 
     def _simulation(self) -> None:
         from pipelines.simulate import simulate_images
