@@ -14,6 +14,7 @@ import numpy as np
 from accel import tools, verilog
 from accel.instance import (
     RTL,
+    Folding,
     Instance,
     Rounding,
     channel_lut,
@@ -43,8 +44,8 @@ def _matrix(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 # The sizes of the full network.
 CASES = (
-    mat_vec("mat_vec", *_matrix(96, 96), 64, 1, 12, Rounding()),
-    token_mix("token_mix", *_matrix(64, 64), 96, 1, 8, Rounding()),
+    mat_vec("mat_vec", *_matrix(96, 96), 64, Folding(3, 6), Rounding()),
+    token_mix("token_mix", *_matrix(64, 64), 96, Folding(3, 4), Rounding()),
     channel_lut("channel_lut", _int8(2, 96, 256), 6144, 1),
     channel_lut("channel_lut_64_knots", _int8(2, 96, 65), 6144, 1),
     channel_lut("channel_lut_64_knots_3_lanes", _int8(2, 96, 65), 6144, 3),
