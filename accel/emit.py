@@ -93,14 +93,15 @@ class Design:
         return json.dumps(asdict(self), indent=2) + "\n"
 
 
-def emit(model: onnx.ModelProto, folder: Path, registers: bool = True) -> Design:
+def emit(model: onnx.ModelProto, folder: Path, registers: bool = True, stall_counters: bool = True) -> Design:
     """Write the accelerator of `model` to `folder`, in place of what an earlier call wrote there.
 
     registers: with an AXI4-Lite slave (accel/registers.py) and a guard that keeps images whole; without, TLAST is ignored.
+    stall_counters: of every link, else of the image's and the logits' streams alone.
     The model's nodes are of domain psaflow.hw with streams in one piece: equal lanes at both ends, one reader per tensor.
     EmitError, before anything is written, names the node that does not fit.
     """
-    graph = _Graph(model, registers)
+    graph = _Graph(model, registers, stall_counters)
     texts, design = graph.texts(), graph.design()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "design.json").unlink(missing_ok=True)
@@ -116,8 +117,8 @@ def emit(model: onnx.ModelProto, folder: Path, registers: bool = True) -> Design
 class _Graph:
     """The model's hardware nodes, planned and connected."""
 
-    def __init__(self, model: onnx.ModelProto, registers: bool) -> None:
-        graph = model.graph
+    def __init__(self, model: onnx.ModelProto, registers: bool, stall_counters: bool) -> None:
+        graph, self.stall_counters = model.graph, stall_counters
         self.entry = GUARD if registers else "s_axis"  # the stream that the first node reads
         self.registers: Registers | None = None
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -197,7 +198,7 @@ class _Graph:
 
     def _add_registers(self, port: Port, texts: Mapping[str, str]) -> verilog.Control:
         """The guard of the input and the register file as the last two instances."""
-        inner = [link.signal for link in self.links.values() if link is not self.last]
+        inner = [link.signal for link in self.links.values() if link is not self.last and self.stall_counters]
         links = ["s_axis", *inner, self.last.signal]
         digest = hashlib.sha256("".join(f"{name}\n{text}" for name, text in sorted(texts.items())).encode())
         build = digest.hexdigest()[:8]

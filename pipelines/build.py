@@ -277,7 +277,7 @@ class Build:
 
         from accel.emit import emit
 
-        emit(onnx.load(self.folder / FILES["dataflow"]), self.folder / "rtl", self.config.registers)
+        emit(onnx.load(self.folder / FILES["dataflow"]), self.folder / "rtl", self.config.registers, self.config.stall_counters)
 
     def _simulation(self) -> None:
         from pipelines.simulate import simulate_images

@@ -46,6 +46,7 @@ class BuildConfig(Strict):
     folding: dict[str, Folding] = {}  # by node name, in place of the chosen one
     tables: Tables | None = None  # null: full tables, exact
     registers: bool = True  # an AXI4-Lite slave with counters, and a guard that keeps images whole; false: TLAST is ignored
+    stall_counters: bool = True  # of every link, among the registers; false: of the image's and the logits' streams alone
     check_images: int = Field(16, ge=1)  # images that run through the model around every pass
     simulate_images: int = Field(4, ge=2)  # images through the simulated top
     stalls: float = Field(0.25, ge=0, lt=1)  # chance per cycle that the input, and the output, waits in simulation

@@ -211,6 +211,12 @@ class TestSimulated:
             simulator.run({"s_axis": FEED}, {"m_axis": 30}, after=reads("MAGIC"))
 
 
+def test_without_stall_counters_only_the_ports_are_watched(tmp_path):
+    design = emit(network().model("classifier_y"), tmp_path, stall_counters=False)
+    assert design.registers.links == ["s_axis", "classifier_out"]
+    assert ".LINKS(2)" in (tmp_path / "psaflow_top_registers.sv").read_text()
+
+
 def test_the_build_is_another_where_a_weight_is(tmp_path):
     first = emit(network().model("classifier_y"), tmp_path)
     again = emit(network().model("classifier_y"), tmp_path)
