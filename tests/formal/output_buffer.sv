@@ -1,9 +1,10 @@
-// Items are taken while there is room and pushed any time later, or in the same cycle: every one
-// leaves once, in order, unchanged, with tlast on every BEATS-th; the credits never overflow, and
-// an empty buffer has room.
+// Items are taken, GROUP at once, while there is room and pushed any time later, or in the same
+// cycle: every one leaves once, in order, unchanged, with tlast on every BEATS-th; the credits never
+// overflow, and an empty buffer has room.
 module output_buffer_properties #(
   parameter int WIDTH = 2,
-  parameter int BEATS = 3
+  parameter int BEATS = 3,
+  parameter int GROUP = 1
 ) (
   input logic             clk,
   input logic             mark,
@@ -20,13 +21,13 @@ module output_buffer_properties #(
   initial rst_n = 1'b0;
   always_ff @(posedge clk) rst_n <= 1'b1;
 
-  output_buffer #(.WIDTH(WIDTH), .DEPTH(DEPTH), .BEATS(BEATS)) dut (
+  output_buffer #(.WIDTH(WIDTH), .DEPTH(DEPTH), .BEATS(BEATS), .GROUP(GROUP)) dut (
     .clk, .rst_n, .take, .room, .push, .push_data, .m_axis_tdata(m_tdata),
     .m_axis_tvalid(m_tvalid), .m_axis_tready(m_tready), .m_axis_tlast(m_tlast)
   );
 
   // The pipeline before it: takes only where there is room, pushes only what it took.
-  always_ff @(posedge clk) in_flight <= rst_n ? in_flight + 8'(take) - 8'(push) : '0;
+  always_ff @(posedge clk) in_flight <= rst_n ? in_flight + (take ? 8'(GROUP) : 8'd0) - 8'(push) : '0;
   always_comb begin
     if (take) assume (room);
     if (push) assume (take || in_flight != '0);
@@ -42,7 +43,7 @@ module output_buffer_properties #(
   always_comb begin
     if (rst_n) begin
       assert (in_flight + held <= 8'(DEPTH + 1));
-      if (in_flight + held < 8'(DEPTH)) assert (room);
+      if (in_flight + held <= 8'(DEPTH - GROUP)) assert (room);
     end
   end
 

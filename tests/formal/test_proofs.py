@@ -45,11 +45,14 @@ PROOFS = (
     )),
     Proof("output_buffer", 2, (
         Fault("the write address wraps late", "write_q <= write_q == LAST_ADDRESS", "write_q <= write_q == LAST_ADDRESS + 1'b1"),
-        Fault("a credit is not returned", "COUNT_BITS'(take) - COUNT_BITS'(pop)", "COUNT_BITS'(take)"),
-        Fault("one credit too many", "taken_q != COUNT_BITS'(DEPTH)", "taken_q != COUNT_BITS'(DEPTH + 1)"),
+        Fault("a credit is not returned", "(take ? COUNT_BITS'(GROUP) : '0) - COUNT_BITS'(pop)", "(take ? COUNT_BITS'(GROUP) : '0)"),
+        Fault("one credit too many", "taken_q <= COUNT_BITS'(DEPTH - GROUP)", "taken_q <= COUNT_BITS'(DEPTH - GROUP + 1)"),
         Fault("the beat is not waited for", "&& (m_axis_tready || !m_axis_tvalid)", ""),
         Fault("tlast a beat early", "beat_q == BEAT_BITS'(BEATS - 1)", "beat_q == BEAT_BITS'(BEATS - 2)"),
     )),
+    Proof("output_buffer", 2, (
+        Fault("a group takes one credit", "take ? COUNT_BITS'(GROUP)", "take ? COUNT_BITS'(1)"),
+    ), {"GROUP": 2}),
     Proof("stream_fork", 1, (
         Fault("a does not wait for b", ".s_axis_tvalid(s_axis_tvalid && b_ready)", ".s_axis_tvalid"),
         Fault("tready of one branch only", "a_ready && b_ready", "a_ready"),
@@ -80,6 +83,21 @@ PROOFS = (
         Fault("the sum goes on into the next image", "first_q <= token_q == '0", "first_q <= 1'b0", 24),
         Fault("a token too few", "token_q == TOKEN_BITS'(T - 1)", "token_q == TOKEN_BITS'(T - 2)", 16),
         Fault("the sum is written a channel off", "mem[address_q] <= sums", "mem[fold_q] <= sums", 16),
+    ), sizes=OUT),
+    Proof("ping_pong", 1, (
+        Fault("a word is written over", "!full_q[1]", "1'b1"),
+        Fault("ready before the last write", "BEATS - 1)", "BEATS - 2)"),
+    )),
+    Proof("input_guard", 1, (
+        Fault("a long image is not cut", "if (long_now) drop_q <= 1'b1;\n      else if", "if"),
+        Fault("a short image is not filled up", "if (short_now) fill_q <= 1'b1;\n      else if", "if"),
+        Fault("it drops one beat only", "(s_axis_tvalid && s_axis_tlast)", "s_axis_tvalid"),
+        Fault("it fills up with what the host shows", "fill_q ? WIDTH'(0) : s_axis_tdata", "s_axis_tdata"),
+    )),
+    Proof("patches", 5, (
+        Fault("read before it came", "read_q < write_address", "1'b1"),
+        Fault("a step to the next line too short", "LINE - SEGMENT + 1)", "LINE - SEGMENT)"),
+        Fault("issued without room", "write_address) && room", "write_address)", 20),
     ), sizes=OUT),
     *(Proof("width_converter", 1, faults, {"IN_LANES": narrow, "OUT_LANES": wide}) for narrow, wide, faults in (
         (1, 3, (Fault("the word leaves a beat early", "RATIO - 1", "RATIO - 2"),
