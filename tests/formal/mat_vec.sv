@@ -92,7 +92,7 @@ module mat_vec_properties #(
         assert (8'(\dut.gen_buffer.tokens.tokens.write_address ) == place
           || 8'(\dut.gen_buffer.tokens.tokens.write_address ) == place + 8'(K));
       end else begin
-        assert (\dut.gen_gather.beat_q == place[0]);
+        assert (!\dut.col_q && \dut.gen_gather.beat_q == place[0]);
       end
     end
   end
