@@ -20,8 +20,10 @@ from accel.instance import (
     channel_lut,
     channel_requant,
     fifo,
+    input_guard,
     mat_vec,
     patches,
+    register_file,
     residual_add,
     stream_fork,
     token_mean,
@@ -42,14 +44,16 @@ def _matrix(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return _int8(1, rows, columns), RNG.integers(-30000, 30000, rows), RNG.integers(7, 13, rows)
 
 
-# The sizes of the full network.
+# The sizes of the full network, and products of LUTs and packed ones in a small matrix.
 CASES = (
     mat_vec("mat_vec", *_matrix(96, 96), 64, Folding(3, 6), Rounding()),
+    mat_vec("mat_vec_12", *_matrix(12, 12), 4, Folding(2, 6), Rounding()),
+    mat_vec("mat_vec_12_packed", *_matrix(12, 12), 4, Folding(2, 6, packed=1), Rounding()),
+    mat_vec("mat_vec_12_fabric_7", *_matrix(12, 12), 4, Folding(2, 6, fabric=7), Rounding()),
     token_mix("token_mix", *_matrix(64, 64), 96, Folding(3, 4), Rounding()),
     channel_lut("channel_lut", _int8(2, 96, 256), 6144, 1),
     channel_lut("channel_lut_64_knots", _int8(2, 96, 65), 6144, 1),
     channel_lut("channel_lut_64_knots_3_lanes", _int8(2, 96, 65), 6144, 3),
-    channel_lut("channel_lut_32_knots", _int8(2, 96, 33), 6144, 1),
     channel_requant("channel_requant", RNG.integers(-127, 128, 96), *_matrix(96, 1)[1:], 6144, 1, Rounding()),
     residual_add("residual_add", 6144, 1, 2, 0, 3, Rounding()),
     token_mean("token_mean", 64, 96, 1, 6, Rounding()),
@@ -59,6 +63,8 @@ CASES = (
     width_converter("width_converter_down", 4, 1),
     fifo("fifo_6144", 6144, 1),
     fifo("fifo_32", 32, 1),
+    input_guard("input_guard", 3072, 1),
+    register_file("register_file", 60, 0),
 )
 _SYNTHESIS = {
     "ecp5": "synth_ecp5 -top all_modules",

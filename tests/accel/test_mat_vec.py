@@ -68,6 +68,25 @@ def test_rtl_equals_reference_under_random_stalls(check: Check, m, k, tokens, fo
     assert latency(run) == first_beat(m, k, folding)
 
 
+def drawn(seed: int) -> tuple[int, int, Folding]:
+    """Rows, columns and a folding that fits them."""
+    rng = np.random.default_rng(seed)
+    while True:
+        m, k, (pe, simd, lanes, out) = *rng.integers(1, 25, 2).tolist(), rng.integers(1, 13, 4).tolist()
+        fits = m % pe == k % simd == k % lanes == m % out == 0
+        if fits and max(pe, out) % min(pe, out) == max(simd, lanes) % min(simd, lanes) == 0 < pe * simd - 1:
+            return m, k, Folding(pe, simd, lanes, out, packed=seed % 2)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_shapes_equal_the_reference_in_the_cycles_of_the_formula(check: Check, seed):
+    m, k, folding = drawn(seed)
+    instance, x, y = case(m, k, 1 + seed, folding, Rounding())
+    run = check(instance, {"s_axis": x}, {"m_axis": y})
+    assert (cycles_per_image(run, IMAGES) == cycles(m, k, 1 + seed, folding)).all()
+    assert latency(run) == first_beat(m, k, folding)
+
+
 @pytest.mark.parametrize(
     "shifts, rounding",
     [((0,), "HALF_EVEN"), ((0, 1), "HALF_UP"), ((31,), "HALF_UP"), (range(20), "HALF_EVEN")],

@@ -32,6 +32,12 @@ def test_no_module_takes_more_than_is_stored():
     assert grown(json.loads(STORED.read_text()), count()) == []
 
 
+def test_packed_products_take_half_the_dsps_and_those_of_luts_none():
+    stored = json.loads(STORED.read_text())
+    dsps = {case: (stored[case]["ecp5"]["dsp"], stored[case]["xcup"]["dsp"]) for case in stored if case.startswith("mat_vec_12")}
+    assert dsps == {"mat_vec_12": (12, 12), "mat_vec_12_packed": (12, 6), "mat_vec_12_fabric_7": (5, 5)}
+
+
 def test_the_stored_cases_are_those_that_are_counted():
     assert sorted(json.loads(STORED.read_text())) == sorted(instance.name for instance in CASES)
 

@@ -23,6 +23,11 @@ def case(u: int, t: int, channels: int, folding: Folding, rounding: Rounding):
     return token_mix("dut", weight, bias, shift, channels, folding, rounding), x, y
 
 
+def cycles(u: int, t: int, channels: int, f: Folding) -> int:
+    products = (u * channels // f.pe) * (t // f.simd)
+    return max(products, t * channels // f.in_lanes, u * channels // f.out_lanes)
+
+
 def first_beat(t: int, channels: int, f: Folding) -> int:
     """Cycles from the first beat in to the first beat out."""
     steps, wide = t // f.simd, max(f.pe, f.in_lanes)
@@ -55,9 +60,26 @@ def first_beat(t: int, channels: int, f: Folding) -> int:
 def test_rtl_equals_reference_under_random_stalls(check: Check, u, t, channels, folding, rounding):
     instance, x, y = case(u, t, channels, folding, rounding)
     run = check(instance, {"s_axis": x}, {"m_axis": y})
-    products = (u * channels // folding.pe) * (t // folding.simd)
-    expected = max(products, t * channels // folding.in_lanes, u * channels // folding.out_lanes)
-    assert (cycles_per_image(run, IMAGES) == expected).all()
+    assert (cycles_per_image(run, IMAGES) == cycles(u, t, channels, folding)).all()
+    assert latency(run) == first_beat(t, channels, folding)
+
+
+def drawn(seed: int) -> tuple[int, int, int, Folding]:
+    """Output tokens, tokens, channels and a folding that fits them."""
+    rng = np.random.default_rng(seed)
+    while True:
+        u, t, c, pe, simd, lanes, out = rng.integers(1, 13, 7).tolist()
+        fits = c % pe == t % simd == c % lanes == c % out == 0
+        if fits and max(pe, out) % min(pe, out) == max(pe, lanes) % min(pe, lanes) == 0 < pe * simd - 1:
+            return u, t, c, Folding(pe, simd, lanes, out, packed=seed % 2)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_shapes_equal_the_reference_in_the_cycles_of_the_formula(check: Check, seed):
+    u, t, channels, folding = drawn(seed)
+    instance, x, y = case(u, t, channels, folding, Rounding())
+    run = check(instance, {"s_axis": x}, {"m_axis": y})
+    assert (cycles_per_image(run, IMAGES) == cycles(u, t, channels, folding)).all()
     assert latency(run) == first_beat(t, channels, folding)
 
 

@@ -41,8 +41,10 @@ module mat_vec_properties #(
       + (s_tvalid && s_tready && place == 8'(K - 1) ? 8'(M) : 8'd0);
     waited <= rst_n && held != '0 && !m_tvalid ? waited + 1'b1 : '0;
   end
+  (* hierconn *) wire [2:0] \dut.core.out.taken_q , \dut.core.out.stored_q ;
   always_comb begin
     if (rst_n) begin
+      assert (\dut.core.out.taken_q <= 3'd4 && \dut.core.out.stored_q <= 3'd4);
       assert (held <= 8'(5 + 2 * M));
       assert (waited <= 8'd16);
       if (m_tvalid) assert (held != '0);
@@ -59,7 +61,6 @@ module mat_vec_properties #(
   (* hierconn *) wire [1:0] \dut.core.gen_steps.left_q ;
   (* hierconn *) wire \dut.core.value_valid ;
   (* hierconn *) wire [2:0] \dut.core.gen_requant.result_delay.gen_registers.stages_q ;
-  (* hierconn *) wire [2:0] \dut.core.out.taken_q , \dut.core.out.stored_q ;
   (* hierconn *) wire [1:0] \dut.core.out.write_q , \dut.core.out.read_q ;
   (* hierconn *) wire [$clog2(TOKENS * M)-1:0] \dut.core.out.beat_q ;
   logic [7:0] groups, results, in_flight, to_issue;

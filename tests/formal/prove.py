@@ -21,6 +21,7 @@ proc
 memory -nomap -nordff
 memory_map
 flatten
+{cut}
 chformal -lower
 setundef -undriven -anyseq
 opt -full
@@ -53,7 +54,8 @@ class Proof:
     parameters: Mapping[str, int] = field(default_factory=dict)
     kind: str = "unbounded"  # or bounded
     sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # module -> its parameters' defaults
-    smaller: Mapping[str, str] = field(default_factory=dict)  # old text of the source -> new: bounds that are fixed
+    smaller: tuple[str, str, str] | None = None  # module, old text of its source, new: a size that no parameter gives
+    free: str = ""  # a signal that takes any value: a path of data whose values the properties do not speak of
     memories: Mapping[str, str] = field(default_factory=dict)  # file -> text
 
     @property
@@ -74,12 +76,11 @@ def verdict(proof: Proof, folder: Path, fault: Fault | None = None) -> str:
     sources = sources_of(proof.module)
     for name in sources:
         (folder / name).write_text((RTL / name).read_text())
-    text = (folder / sources[0]).read_text()
-    for old, new in proof.smaller.items():
-        text = changed(text, old, new)
-    if fault is not None:
-        text = changed(text, fault.old, fault.new)
-    (folder / sources[0]).write_text(text)
+    changes = [proof.smaller] if proof.smaller else []
+    changes += [(proof.module, fault.old, fault.new)] if fault is not None else []
+    for module, old, new in changes:
+        path = folder / f"{module}.sv"
+        path.write_text(changed(path.read_text(), old, new))
     (folder / "rules.sv").write_text((HERE / "rules.sv").read_text())
     (folder / "properties.sv").write_text((HERE / f"{proof.module}.sv").read_text())
     for name, content in proof.memories.items():
@@ -97,6 +98,7 @@ def verdict(proof: Proof, folder: Path, fault: Fault | None = None) -> str:
         ),
         top=f"{proof.module}_properties",
         top_parameters=" ".join(f"-chparam {key} {value}" for key, value in proof.parameters.items()),
+        cut=f"cutpoint w:{proof.free}" if proof.free else "",
         options=options,
     )
     (folder / "prove.ys").write_text(script)

@@ -33,6 +33,7 @@ def parameter(mult, bias, shift):
     return shift << 7 | (bias & 15) << 3 | mult & 7
 
 
+PLACES = ("matrix_core", "PLACES > 16 ? PLACES : 16", "4")
 LUT_FAULTS = (
     Fault("the channel stays", "else if (accept) fold_q <=", "else if (1'b0) fold_q <="),
     Fault("a beat is taken without room", "s_axis_tvalid && s_axis_tready", "s_axis_tvalid", 16),
@@ -63,11 +64,11 @@ PROOFS = (
         Fault("one beat too many", "stored_q != COUNT_BITS'(DEPTH)", "1'b1", 16),
         Fault("reads without room", "stored_q != '0 && room", "stored_q != '0", 16),
         Fault("pushed a cycle early", ".STAGES(2)", ".STAGES(1)"),
-    ), {"LARGE": 1}, sizes=OUT, smaller={"DEPTH <= 64": "DEPTH <= 2"}),
+    ), {"LARGE": 1}, sizes=OUT, smaller=("fifo", "DEPTH <= 64", "DEPTH <= 2")),
     Proof("channel_lut", 4, LUT_FAULTS, {"B": 0}, sizes=OUT, memories=tables(256)),
     Proof("channel_lut", 4, (), {"B": 0, "LOWEST": 0}, sizes=OUT, memories=tables(256)),
     Proof("channel_lut", 7, (Fault("pushed a cycle early", "? 2 : 5", "? 2 : 4"),), {"B": 6}, sizes=OUT, memories=tables(4)),
-    Proof("channel_lut", 7, (), {"B": 5, "HALF_UP": 1}, sizes=OUT, memories=tables(8)),
+    Proof("channel_lut", 7, (), {"B": 7, "HALF_UP": 1}, sizes=OUT, memories=tables(2)),
     Proof("channel_requant", 9, (
         Fault("the channel moves without a beat", "else if (accept) fold_q", "else fold_q"),
         Fault("the shift comes a cycle early", "shift_value_q <= shift_q", "shift_value_q <= params[MULT_BITS+BIAS_BITS]"),
@@ -86,7 +87,7 @@ PROOFS = (
     ), sizes=OUT),
     Proof("ping_pong", 1, (
         Fault("a word is written over", "!full_q[1]", "1'b1"),
-        Fault("ready before the last write", "BEATS - 1)", "BEATS - 2)"),
+        Fault("ready before the last write", "ADDRESS_BITS'(BEATS - 1)", "ADDRESS_BITS'(BEATS - 2)"),
     )),
     Proof("input_guard", 1, (
         Fault("a long image is not cut", "if (long_now) drop_q <= 1'b1;\n      else if", "if"),
@@ -99,6 +100,18 @@ PROOFS = (
         Fault("a step to the next line too short", "LINE - SEGMENT + 1)", "LINE - SEGMENT)"),
         Fault("issued without room", "write_address) && room", "write_address)", 20),
     ), sizes=OUT),
+    Proof("mat_vec", 18, (
+        Fault("issued without room", "issue = ready && primed && (!last_col || room)", "issue = ready && primed", 24),
+        Fault("the token is left with its first rows", ".done(issue && last_col && last_row)", ".done(issue && last_col)", 24),
+    ), smaller=PLACES, free="dut.core.results"),
+    Proof("mat_vec", 18, (
+        Fault("a row is left out", "ROW_BITS'(ROWS - 1)", "ROW_BITS'(ROWS - 2)", 30),
+        Fault("a beat is taken while rows are issued", "row_q == '0 && primed && (!last_col || room)", "primed && (!last_col || room)", 30),
+    ), {"K": 2, "M": 2, "PE": 1}, smaller=PLACES, free="dut.core.results"),
+    Proof("token_mix", 18, (
+        Fault("issued before its channel came", "write_word_q > word_q", "write_word_q >= word_q", 24),
+        Fault("issued without room", "issue = available && primed && (!last_step || room)", "issue = available && primed", 30),
+    ), smaller=PLACES, free="dut.core.results"),
     *(Proof("width_converter", 1, faults, {"IN_LANES": narrow, "OUT_LANES": wide}) for narrow, wide, faults in (
         (1, 3, (Fault("the word leaves a beat early", "RATIO - 1", "RATIO - 2"),
                 Fault("kept without tready", "assign step = s_axis_tvalid && s_axis_tready", "assign step = s_axis_tvalid"))),

@@ -44,8 +44,10 @@ module token_mix_properties #(
       + (!accept || !last_token ? 8'd0 : place == 8'(T * C - 1) ? 8'(U * C - C + 1) : 8'd1);
     waited <= rst_n && held != '0 && !m_tvalid ? waited + 1'b1 : '0;
   end
+  (* hierconn *) wire [2:0] \dut.core.out.taken_q , \dut.core.out.stored_q ;
   always_comb begin
     if (rst_n) begin
+      assert (\dut.core.out.taken_q <= 3'd4 && \dut.core.out.stored_q <= 3'd4);
       assert (held <= 8'(5 + 2 * U * C));
       assert (waited <= 8'd16);
       if (m_tvalid) assert (held != '0);
@@ -61,7 +63,6 @@ module token_mix_properties #(
   (* hierconn *) wire [5:0] \dut.core.group_delay.gen_registers.stages_q ;
   (* hierconn *) wire [3:0] \dut.core.sum_delay.gen_registers.stages_q ;
   (* hierconn *) wire [2:0] \dut.core.gen_requant.result_delay.gen_registers.stages_q ;
-  (* hierconn *) wire [2:0] \dut.core.out.taken_q , \dut.core.out.stored_q ;
   (* hierconn *) wire [1:0] \dut.core.out.write_q , \dut.core.out.read_q , \dut.core.out.beat_q ;
   logic [7:0] in_flight, to_issue;
   assign in_flight = 8'(\dut.core.group_delay.gen_registers.stages_q [0])
