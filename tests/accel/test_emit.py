@@ -86,7 +86,7 @@ def network() -> Builder:
     y = b.add("WidthConverter", "width_1", x, in_lanes=1, out_lanes=3)
     first = (random_int8(4, 8, 6), b.int32(-500, 500, 8), b.int32(4, 8, 8))
     y = b.add("MatVec", "mvau_0", y, *first, PE=2, SIMD=3, in_lanes=3, out_lanes=2, lo=0)
-    y = b.add("ChannelLUT", "lut_0", y, random_int8(5, 8, 256), PE=2)
+    y = b.add("ChannelLUT", "lut_0", y, random_int8(5, 8, 65), PE=2, rounding="HALF_UP")
     second = (random_int8(6, 6, 8), b.int32(-500, 500, 6), b.int32(4, 8, 6))
     y = b.add("MatVec", "mvau_1", y, *second, PE=1, SIMD=2, in_lanes=2)
     skip = b.add("Fifo", "fifo_1", "fork_1_b", depth=24)
