@@ -7,7 +7,7 @@ OUT ?= build/lerp_psa_h96
 CHECKPOINT ?= checkpoints/lerp_psa_h96.pt
 CONFIG ?= ecp5_85f
 
-.PHONY: build test setup finn lint sanitize clean
+.PHONY: build test setup finn lint resources sanitize clean
 
 build: setup
 	$(BIN)/psaflow build $(CHECKPOINT) --config $(CONFIG) --out $(OUT)
@@ -39,6 +39,10 @@ $(VENV)/.finn: $(VENV)/.installed
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Counts what yosys makes of every module and stores it; tests/accel/test_resources.py fails when one grows.
+resources: setup
+	$(BIN)/python -m tests.accel.resources
 
 # The kernels' tests with a library that stops at the first bad address, overflow or misaligned access (-s: and says where).
 sanitize: setup

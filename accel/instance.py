@@ -37,7 +37,7 @@ class InstanceError(ValueError):
 
 def sources_of(module: str) -> list[str]:
     """The files of rtl/ that a module needs, its own first."""
-    return [f"{stem}.sv" for stem in (module, *_USES[module])]
+    return [f"{stem}.sv" for stem in (module, *_USES.get(module, ()))]
 
 
 @dataclass(frozen=True)
