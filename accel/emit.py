@@ -13,7 +13,7 @@ from onnx import NodeProto, numpy_helper
 
 from accel import instance as rtl
 from accel import verilog
-from accel.instance import RTL, Instance, InstanceError, Rounding
+from accel.instance import RTL, Folding, Instance, InstanceError, Rounding
 from custom_ops import HW_DOMAIN
 from custom_ops.hw import FoldingError, HwNode, hardware_node
 
@@ -263,6 +263,11 @@ def _constant(node: NodeProto) -> dict[str, np.ndarray]:
     return {node.output[0]: tensors[0]}
 
 
+def _folding(given: Mapping[str, int]) -> Folding:
+    """The folding of a matrix unit's attributes."""
+    return Folding(*(given.get(name, 1) for name in ("PE", "SIMD", "in_lanes", "out_lanes")))
+
+
 def _instance(
     node: NodeProto, plan: HwNode, constants: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
 ) -> Instance:
@@ -284,10 +289,10 @@ def _instance(
         case "MatVec":
             weight, bias = arrays[:2]
             row_shift = arrays[2] if len(arrays) > 2 else None
-            return rtl.mat_vec(name, weight, bias, row_shift, shape[0], out_lanes, lanes, step)
+            return rtl.mat_vec(name, weight, bias, row_shift, shape[0], _folding(given), step)
         case "TokenMix":
             weight, bias, shifts = arrays
-            return rtl.token_mix(name, weight, bias, shifts, shape[1], lanes, given.get("SIMD", 1), step)
+            return rtl.token_mix(name, weight, bias, shifts, shape[1], _folding(given), step)
         case "ResidualAdd":
             a_shift, b_shift = given.get("a_shift", 0), given.get("b_shift", 0)
             return rtl.residual_add(name, elements, lanes, a_shift, b_shift, shift, step)

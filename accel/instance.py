@@ -11,13 +11,13 @@ from custom_ops.datatypes import accumulator_bits, signed_bits
 
 RTL = Path(__file__).with_name("rtl")
 _OUT = ("output_buffer", "delay")
-_DOT = ("dot_product", "adder_tree", "requant", "ping_pong", "ram", "rom", *_OUT)
+_MATRIX = ("matrix_core", "dot_products", "adder_tree", "requant", "rom_stream", "lane_ram", "ping_pong", *_OUT)
 _USES = {
     "patches": ("ping_pong", "ram", *_OUT),
     "channel_lut": ("rom", *_OUT),
     "channel_requant": ("requant", "rom", *_OUT),
-    "mat_vec": _DOT,
-    "token_mix": _DOT,
+    "mat_vec": ("token_buffer", *_MATRIX),
+    "token_mix": _MATRIX,
     "residual_add": ("requant", *_OUT),
     "token_mean": ("requant", *_OUT),
     "stream_fork": ("skid_buffer",),
@@ -83,6 +83,37 @@ def _shift_parameters(name: str, shift: np.ndarray) -> tuple[dict[str, int], np.
     return {"SHIFT_BASE": base, "SHIFT_BITS": max(1, int(shift.max() - base).bit_length())}, shift - base
 
 
+@dataclass(frozen=True)
+class Folding:
+    """How a matrix unit is folded, and its streams' elements a beat."""
+
+    pe: int = 1  # results at once
+    simd: int = 1  # products of a result at once
+    in_lanes: int = 1
+    out_lanes: int = 1
+
+    def parameters(self) -> dict[str, int]:
+        return {"PE": self.pe, "SIMD": self.simd, "IN_LANES": self.in_lanes, "OUT_LANES": self.out_lanes}
+
+    @property
+    def results(self) -> int:
+        """Results that are requantized at once."""
+        return min(self.pe, self.out_lanes)
+
+    def check_lanes(self, name: str, inside: str, gathered: int, columns: int, rows: int) -> None:
+        """in_lanes against `gathered` (what `inside` names) of `columns`, out_lanes against PE of `rows`."""
+        _divides(name, "in_lanes", self.in_lanes, columns, "channels in")
+        _divides(name, "out_lanes", self.out_lanes, rows, "channels out")
+        for what, lanes, other, units in (
+            ("in_lanes", self.in_lanes, inside, gathered),
+            ("out_lanes", self.out_lanes, "PE", self.pe),
+        ):
+            if max(lanes, units) % min(lanes, units):
+                raise InstanceError(
+                    f"{name}: {what}={lanes} and {other}={units}: one must divide the other; try {what}={np.gcd(lanes, units)}"
+                )
+
+
 def _product_parameters(
     name: str, weight: np.ndarray, bias: np.ndarray, shift: np.ndarray | None, pe: int, simd: int, rows: int
 ) -> tuple[dict[str, int | str], dict[str, str]]:
@@ -112,19 +143,19 @@ def mat_vec(
     bias: np.ndarray,
     shift: np.ndarray | None,
     tokens: int,
-    pe: int,
-    simd: int,
+    folding: Folding,
     rounding: Rounding,
 ) -> Instance:
     """weight int8 [M, K], bias int32 [M], shift int32 [M] or None for int32 results."""
     m, k = weight.shape
-    _divides(name, "PE", pe, m, "rows")
-    _divides(name, "SIMD", simd, k, "columns")
-    parameters, memories = _product_parameters(name, weight, bias, shift, pe, simd, pe)
-    parameters |= {"K": k, "M": m, "TOKENS": tokens, "PE": pe, "SIMD": simd}
+    _divides(name, "PE", folding.pe, m, "rows")
+    _divides(name, "SIMD", folding.simd, k, "columns")
+    folding.check_lanes(name, "SIMD", folding.simd, k, m)
+    parameters, memories = _product_parameters(name, weight, bias, shift, folding.pe, folding.simd, folding.results)
+    parameters |= {"K": k, "M": m, "TOKENS": tokens, **folding.parameters()}
     parameters |= {"REQUANT": int(shift is not None), **rounding.parameters(name)}
-    out_bytes = pe if shift is not None else 4 * pe
-    return Instance(name, "mat_vec", parameters, {"s_axis": simd}, {"m_axis": out_bytes}, memories)
+    out_bytes = folding.out_lanes * (1 if shift is not None else 4)
+    return Instance(name, "mat_vec", parameters, {"s_axis": folding.in_lanes}, {"m_axis": out_bytes}, memories)
 
 
 def token_mix(
@@ -133,17 +164,19 @@ def token_mix(
     bias: np.ndarray,
     shift: np.ndarray,
     channels: int,
-    pe: int,
-    simd: int,
+    folding: Folding,
     rounding: Rounding,
 ) -> Instance:
     """weight int8 [U, T], bias and shift int32 [U]."""
     u, t = weight.shape
-    _divides(name, "PE", pe, channels, "channels")
-    _divides(name, "SIMD", simd, t, "tokens")
-    parameters, memories = _product_parameters(name, weight, bias, shift, 1, simd, 1)
-    parameters |= {"C": channels, "T": t, "U": u, "PE": pe, "SIMD": simd, **rounding.parameters(name)}
-    return Instance(name, "token_mix", parameters, {"s_axis": pe}, {"m_axis": pe}, memories)
+    _divides(name, "PE", folding.pe, channels, "channels")
+    _divides(name, "SIMD", folding.simd, t, "tokens")
+    folding.check_lanes(name, "PE", folding.pe, channels, channels)
+    parameters, memories = _product_parameters(name, weight, bias, shift, 1, folding.simd, 1)
+    parameters |= {"C": channels, "T": t, "U": u, **folding.parameters(), **rounding.parameters(name)}
+    return Instance(
+        name, "token_mix", parameters, {"s_axis": folding.in_lanes}, {"m_axis": folding.out_lanes}, memories
+    )
 
 
 def channel_lut(name: str, table: np.ndarray, elements: int, pe: int, lowest: int = -128) -> Instance:

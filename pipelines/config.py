@@ -18,6 +18,10 @@ class Folding(Strict):
 
     PE: int | None = Field(None, ge=1)  # output rows (MatVec), channels (the others)
     SIMD: int | None = Field(None, ge=1)  # input columns (MatVec), tokens (TokenMix)
+    in_lanes: int | None = Field(None, ge=1)  # elements a beat into, and out of, a MatVec or TokenMix
+    out_lanes: int | None = Field(None, ge=1)
+    fabric: int | None = Field(None, ge=0)  # of the PE * SIMD products, those made of LUTs (MatVec, TokenMix)
+    packed: Literal[0, 1] | None = None  # two products in one DSP48E2 (MatVec, TokenMix)
 
     def values(self) -> dict[str, int]:
         """The values that were given."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from accel.finn.backend import InstanceBackend
-from accel.instance import Instance, Rounding, token_mix
+from accel.instance import Folding, Instance, Rounding, token_mix
 from custom_ops.finn.psa_token_mix import PSATokenMix
 
 
@@ -19,5 +19,5 @@ class PSATokenMix_rtl(InstanceBackend, PSATokenMix):
     def instance(self, constants: list[np.ndarray]) -> Instance:
         weight, bias, shift = constants
         rounding = Rounding(self.get_nodeattr("rounding"), self.get_nodeattr("lo"), self.get_nodeattr("hi"))
-        return token_mix(self.onnx_node.name, weight.astype(np.int8), bias, shift, self.get_nodeattr("NumChannels"), self.pe, self.simd,
-                         rounding)  # fmt: skip
+        folding = Folding(self.pe, self.simd, self.pe, self.pe)
+        return token_mix(self.onnx_node.name, weight.astype(np.int8), bias, shift, self.get_nodeattr("NumChannels"), folding, rounding)

@@ -1,13 +1,14 @@
 // The end of a free-running pipeline: a small FIFO with credits, and the m_axis port.
-// `room` (a register) says that one more item may enter the pipeline, `take` that one does; it
-// arrives later as `push` and always finds a place. DEPTH of latency + 2 or more gives II 1.
+// `room` says that GROUP more items may enter the pipeline, `take` that they do; they arrive later,
+// a `push` each, and always find a place. DEPTH of latency + 2 or more gives II 1.
 // m_axis_tlast marks every BEATS-th beat.
 // Timing: II 1, latency 2 from push to m_axis_tvalid.
 // Memory: DEPTH words of WIDTH bits of distributed RAM, beside the output register.
 module output_buffer #(
   parameter int WIDTH = 8,
   parameter int DEPTH = 16,
-  parameter int BEATS = 1
+  parameter int BEATS = 1,
+  parameter int GROUP = 1
 ) (
   input  logic             clk,
   input  logic             rst_n,
@@ -32,7 +33,7 @@ module output_buffer #(
   logic [BEAT_BITS-1:0] beat_q;
   logic pop, last_beat;
 
-  assign room = taken_q != COUNT_BITS'(DEPTH);
+  assign room = taken_q <= COUNT_BITS'(DEPTH - GROUP);
   assign pop = stored_q != '0 && (m_axis_tready || !m_axis_tvalid);
   assign last_beat = beat_q == BEAT_BITS'(BEATS - 1);
 
@@ -52,7 +53,7 @@ module output_buffer #(
       m_axis_tlast <= 1'b0;
     end else begin
       stored_q <= stored_q + COUNT_BITS'(push) - COUNT_BITS'(pop);
-      taken_q <= taken_q + COUNT_BITS'(take) - COUNT_BITS'(pop);
+      taken_q <= taken_q + (take ? COUNT_BITS'(GROUP) : '0) - COUNT_BITS'(pop);
       if (push) write_q <= write_q == LAST_ADDRESS ? '0 : write_q + 1'b1;
       if (m_axis_tready) m_axis_tvalid <= 1'b0;
       if (pop) begin

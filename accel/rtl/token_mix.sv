@@ -1,17 +1,22 @@
-// y[u][c] = requant(sum_t weight[u][t] * x[t][c] + bias[u], shift[u]), int8; PE channels in a
-// beat, in and out; SIMD tokens of a channel are multiplied a cycle.
-// Timing: an image takes (U*C/PE) * (T/SIMD) cycles, and the next image is collected meanwhile;
-// latency from its last beat to the first output beat: T/SIMD + TREE + 9,
-// TREE = (ceil(log2(SIMD)) + 1) / 2. Outputs: token u outer, channel inner.
-// Memory: two images in SIMD banks of PE bytes, token t in bank t % SIMD at address
-// (t / SIMD)*(C/PE) + channel fold; WEIGHT_FILE U*(T/SIMD) words, word u*(T/SIMD) + j holds lane
-// s = weight[u][j*SIMD+s]; PARAM_FILE U words {shift - SHIFT_BASE, bias}.
+// y[u][c] = requant(sum_t weight[u][t] * x[t][c] + bias[u], shift[u]), int8. IN_LANES channels in a
+// beat, OUT_LANES channels out a beat; PE channels by SIMD tokens of products a cycle.
+// Timing: an image takes max(U * C/PE * T/SIMD, T * C/IN_LANES, U * C/OUT_LANES) cycles, images
+// without a bubble. Groups of PE channels are computed T/SIMD cycles each, the channels of an
+// output token inner; those of token 0 are issued as soon as the last input token's beats have
+// written their W = max(PE, IN_LANES) channels, from the cycle after the beat on. From the issue of
+// a group's last tokens to its first beat out: READ + TREE + 7 (matrix_core), READ = 2, or 1 where
+// two images have up to 64 words.
+// Memory: two images in one memory of words of SIMD tokens by W channels, word (half*T/SIMD + j) *
+// C/W + w holds lane s*W + p = x[j*SIMD+s][w*W+p]; WEIGHT_FILE U*(T/SIMD) words, word u*(T/SIMD) + j
+// holds lane s = weight[u][j*SIMD+s]; PARAM_FILE U words {shift - SHIFT_BASE, bias}.
 module token_mix #(
   parameter int C          = 96,
   parameter int T          = 64,
   parameter int U          = 64,
-  parameter int PE         = 1,
-  parameter int SIMD       = 8,
+  parameter int PE         = 3,
+  parameter int SIMD       = 4,
+  parameter int IN_LANES   = 1,
+  parameter int OUT_LANES  = 1,
   parameter int ACC_BITS   = 24,
   parameter int BIAS_BITS  = 16,
   parameter int SHIFT_BASE = 0,
@@ -22,171 +27,171 @@ module token_mix #(
   parameter WEIGHT_FILE    = "",
   parameter PARAM_FILE     = ""
 ) (
-  input  logic            clk,
-  input  logic            rst_n,
-  input  logic [PE*8-1:0] s_axis_tdata,
-  input  logic            s_axis_tvalid,
-  output logic            s_axis_tready,
-  input  logic            s_axis_tlast,
-  output logic [PE*8-1:0] m_axis_tdata,
-  output logic            m_axis_tvalid,
-  input  logic            m_axis_tready,
-  output logic            m_axis_tlast
+  input  logic                   clk,
+  input  logic                   rst_n,
+  input  logic [IN_LANES*8-1:0]  s_axis_tdata,
+  input  logic                   s_axis_tvalid,
+  output logic                   s_axis_tready,
+  input  logic                   s_axis_tlast,
+  output logic [OUT_LANES*8-1:0] m_axis_tdata,
+  output logic                   m_axis_tvalid,
+  input  logic                   m_axis_tready,
+  output logic                   m_axis_tlast
 );
 
-  localparam int FOLDS = C / PE;
+  localparam int W = PE > IN_LANES ? PE : IN_LANES;
+  localparam int WORDS = C / W;  // of a token
+  localparam int LANES = W / IN_LANES;
+  localparam int PARTS = W / PE;
   localparam int STEPS = T / SIMD;
-  localparam int DEPTH = 2 * STEPS * FOLDS;
-  localparam int WORDS = U * STEPS;
-  localparam int TREE = ($clog2(SIMD) + 1) / 2;
-  localparam int STAGES = 2 + TREE + 2 + 3;
-  localparam int FOLD_BITS = FOLDS > 1 ? $clog2(FOLDS) : 1;
+  localparam int DEPTH = 2 * STEPS * WORDS;
+  localparam int READ = DEPTH > 64 ? 2 : 1;
+  localparam int GIVEN = PE < OUT_LANES ? PE : OUT_LANES;
   localparam int STEP_BITS = STEPS > 1 ? $clog2(STEPS) : 1;
+  localparam int WORD_BITS = WORDS > 1 ? $clog2(WORDS) : 1;
+  localparam int LANE_BITS = LANES > 1 ? $clog2(LANES) : 1;
+  localparam int PART_BITS = PARTS > 1 ? $clog2(PARTS) : 1;
   localparam int BANK_BITS = SIMD > 1 ? $clog2(SIMD) : 1;
   localparam int ROW_BITS = U > 1 ? $clog2(U) : 1;
-  localparam int WORD_BITS = WORDS > 1 ? $clog2(WORDS) : 1;
   localparam int X_BITS = $clog2(DEPTH);
-  localparam int INDEX_BITS = $clog2(2 * T * FOLDS);
+  localparam int INDEX_BITS = $clog2(2 * T * C / IN_LANES);
 
   if (C % PE != 0 || T % SIMD != 0) begin : gen_check_folding
     token_mix_PE_must_divide_C_and_SIMD_must_divide_T check ();
   end
+  if (W % PE != 0 || W % IN_LANES != 0 || C % W != 0) begin : gen_check_in_lanes
+    token_mix_IN_LANES_must_divide_C_and_divide_PE_or_be_divided_by_it check ();
+  end
+  if (C % OUT_LANES != 0) begin : gen_check_out_lanes
+    token_mix_OUT_LANES_must_divide_C check ();
+  end
 
-  // Write side: channel folds of a token go to one bank, the next token to the next bank.
-  logic write, image_ready, image_done;
+  // Write side: the lanes of a word, the words of a token, SIMD tokens beside each other.
+  logic write, image_ready, image_done, last_lane, last_write_word, last_bank;
   logic [INDEX_BITS-1:0] index;
-  logic [FOLD_BITS-1:0] write_fold_q;
+  logic [LANE_BITS-1:0] lane_q;
+  logic [WORD_BITS-1:0] write_word_q;
   logic [BANK_BITS-1:0] bank_q;
   logic [X_BITS-1:0] write_base_q, write_address;
-  logic last_write_fold;
+  logic [SIMD*LANES-1:0] enables;
   wire unused = &{1'b0, s_axis_tlast, index};
 
   ping_pong #(
-    .BEATS(T * FOLDS)
+    .BEATS(T * C / IN_LANES)
   ) images (
     .clk, .rst_n, .s_axis_tvalid, .s_axis_tready, .write, .write_address(index),
     .ready(image_ready), .read_done(image_done)
   );
 
-  assign last_write_fold = write_fold_q == FOLD_BITS'(FOLDS - 1);
-  assign write_address = write_base_q + X_BITS'(write_fold_q);
+  assign last_lane = lane_q == LANE_BITS'(LANES - 1);
+  assign last_write_word = write_word_q == WORD_BITS'(WORDS - 1);
+  assign last_bank = bank_q == BANK_BITS'(SIMD - 1);
+  assign write_address = write_base_q + X_BITS'(write_word_q);
+  for (genvar i = 0; i < SIMD * LANES; i++) begin : gen_enable
+    assign enables[i] = write && bank_q == BANK_BITS'(i / LANES) && lane_q == LANE_BITS'(i % LANES);
+  end
   always_ff @(posedge clk) begin
     if (!rst_n) begin
-      write_fold_q <= '0;
+      lane_q <= '0;
+      write_word_q <= '0;
       bank_q <= '0;
       write_base_q <= '0;
     end else if (write) begin
-      write_fold_q <= last_write_fold ? '0 : write_fold_q + 1'b1;
-      if (last_write_fold) begin
-        bank_q <= bank_q == BANK_BITS'(SIMD - 1) ? '0 : bank_q + 1'b1;
-        if (bank_q == BANK_BITS'(SIMD - 1))
-          write_base_q <= write_base_q == X_BITS'(DEPTH - FOLDS) ? '0 : write_base_q + X_BITS'(FOLDS);
+      lane_q <= last_lane ? '0 : lane_q + 1'b1;
+      if (last_lane) write_word_q <= last_write_word ? '0 : write_word_q + 1'b1;
+      if (last_lane && last_write_word) begin
+        bank_q <= last_bank ? '0 : bank_q + 1'b1;
+        if (last_bank)
+          write_base_q <= write_base_q == X_BITS'(DEPTH - WORDS) ? '0 : write_base_q + X_BITS'(WORDS);
       end
     end
   end
 
-  // Read side: step over the tokens innermost, then the channel folds, then the output tokens.
-  logic issue, room, last_step, last_fold, last_row, half_q;
+  // Read side: step over the tokens innermost, then the channels, then the output tokens.
+  logic issue, room, primed, available, half_q;
+  logic first_step, last_step, last_part, last_word, last_row, last_token;
   logic [STEP_BITS-1:0] step_q;
-  logic [FOLD_BITS-1:0] fold_q;
+  logic [PART_BITS-1:0] part_q, part;
+  logic [WORD_BITS-1:0] word_q;
   logic [ROW_BITS-1:0] row_q;
-  logic [WORD_BITS-1:0] word_q, row_word_q;
   logic [X_BITS-1:0] step_base_q, x_address;
 
-  assign issue = image_ready && (room || step_q != '0);
+  assign first_step = step_q == '0;
   assign last_step = step_q == STEP_BITS'(STEPS - 1);
-  assign last_fold = fold_q == FOLD_BITS'(FOLDS - 1);
+  assign last_part = part_q == PART_BITS'(PARTS - 1);
+  assign last_word = word_q == WORD_BITS'(WORDS - 1);
   assign last_row = row_q == ROW_BITS'(U - 1);
-  assign image_done = issue && last_step && last_fold && last_row;
-  assign x_address = step_base_q + X_BITS'(fold_q);
+  assign last_token = last_bank && (write_base_q == X_BITS'(DEPTH / 2 - WORDS) ||
+      write_base_q == X_BITS'(DEPTH - WORDS));
+  assign available = image_ready || (row_q == '0 && last_token && write_word_q > word_q);
+  assign issue = available && primed && (!last_step || room);
+  assign image_done = issue && last_step && last_part && last_word && last_row;
+  assign x_address = step_base_q + X_BITS'(word_q);
 
   always_ff @(posedge clk) begin
     if (!rst_n) begin
       step_q <= '0;
-      fold_q <= '0;
-      row_q <= '0;
+      part_q <= '0;
       word_q <= '0;
-      row_word_q <= '0;
+      row_q <= '0;
       step_base_q <= '0;
       half_q <= 1'b0;
     end else if (issue) begin
       step_q <= last_step ? '0 : step_q + 1'b1;
-      word_q <= word_q + 1'b1;
-      step_base_q <= step_base_q + X_BITS'(FOLDS);
+      step_base_q <= step_base_q + X_BITS'(WORDS);
+      half_q <= half_q ^ image_done;
       if (last_step) begin
-        fold_q <= last_fold ? '0 : fold_q + 1'b1;
-        step_base_q <= half_q ^ image_done ? X_BITS'(STEPS * FOLDS) : '0;
-        if (!last_fold) word_q <= row_word_q;
-        else begin
-          row_q <= last_row ? '0 : row_q + 1'b1;
-          word_q <= last_row ? '0 : word_q + 1'b1;
-          row_word_q <= last_row ? '0 : word_q + 1'b1;
+        step_base_q <= half_q ^ image_done ? X_BITS'(DEPTH / 2) : '0;
+        part_q <= last_part ? '0 : part_q + 1'b1;
+        if (last_part) begin
+          word_q <= last_word ? '0 : word_q + 1'b1;
+          if (last_word) row_q <= last_row ? '0 : row_q + 1'b1;
         end
       end
-      half_q <= half_q ^ image_done;
     end
   end
 
-  // Memories; biases and shifts are read when the sum reaches the accumulator.
-  logic [SIMD*PE*8-1:0] x;
+  logic advance;
+  logic [SIMD*W*8-1:0] words;
+  logic [PE*SIMD*8-1:0] x;
   logic [SIMD*8-1:0] weights;
-  logic [BIAS_BITS+SHIFT_BITS-1:0] params;
-  logic [ROW_BITS-1:0] param_row;
-  logic first, push;
 
-  for (genvar s = 0; s < SIMD; s++) begin : gen_bank
-    ram #(
-      .WIDTH(PE * 8), .DEPTH(DEPTH)
-    ) bank (
-      .clk, .write(write && bank_q == BANK_BITS'(s)), .write_address, .write_data(s_axis_tdata),
-      .read_address(x_address), .read_data(x[s*PE*8+:PE*8])
-    );
-  end
-  rom #(
-    .WIDTH(SIMD * 8), .DEPTH(WORDS), .FILE(WEIGHT_FILE)
-  ) weight_rom (
-    .clk, .address(word_q), .data(weights)
+  lane_ram #(
+    .LANES(SIMD * LANES), .LANE_BITS(IN_LANES * 8), .DEPTH(DEPTH)
+  ) memory (
+    .clk, .write(enables), .write_address, .write_data(s_axis_tdata), .read_address(x_address),
+    .read_data(words)
   );
   delay #(
-    .WIDTH(ROW_BITS), .STAGES(TREE + 1)
-  ) row_delay (
-    .clk, .rst_n, .x(row_q), .y(param_row)
+    .WIDTH(PART_BITS), .STAGES(READ)
+  ) part_delay (
+    .clk, .rst_n, .x(part_q), .y(part)
   );
-  rom #(
-    .WIDTH(BIAS_BITS + SHIFT_BITS), .DEPTH(U), .FILE(PARAM_FILE)
-  ) param_rom (
-    .clk, .address(param_row), .data(params)
-  );
-  delay #(
-    .STAGES(2)
-  ) first_delay (
-    .clk, .rst_n, .x(step_q == '0), .y(first)
-  );
-  delay #(
-    .STAGES(STAGES)
-  ) valid_delay (
-    .clk, .rst_n, .x(issue && last_step), .y(push)
-  );
-
-  logic [PE*8-1:0] results;
-  for (genvar p = 0; p < PE; p++) begin : gen_channel
-    logic [SIMD*8-1:0] activations;
-    for (genvar s = 0; s < SIMD; s++) begin : gen_token
-      assign activations[s*8+:8] = x[(s*PE+p)*8+:8];
+  for (genvar s = 0; s < SIMD; s++) begin : gen_token
+    logic [PE*8-1:0] channels;
+    assign channels = words[(s*W+int'(part)*PE)*8+:PE*8];
+    for (genvar p = 0; p < PE; p++) begin : gen_channel
+      assign x[(p*SIMD+s)*8+:8] = channels[p*8+:8];
     end
-    dot_product #(
-      .SIMD(SIMD), .ACC_BITS(ACC_BITS), .BIAS_BITS(BIAS_BITS), .SHIFT_BASE(SHIFT_BASE),
-      .SHIFT_BITS(SHIFT_BITS), .HALF_UP(HALF_UP), .LO(LO), .HI(HI)
-    ) dot (
-      .clk, .rst_n, .first, .weights, .activations, .bias(params[BIAS_BITS-1:0]),
-      .shift(params[BIAS_BITS+:SHIFT_BITS]), .result(results[p*8+:8])
-    );
   end
 
-  output_buffer #(
-    .WIDTH(PE * 8), .BEATS(U * FOLDS)
-  ) out (
-    .clk, .rst_n, .take(issue && step_q == '0), .room, .push, .push_data(results),
+  delay #(
+    .STAGES(READ - 1)
+  ) advance_delay (
+    .clk, .rst_n, .x(issue), .y(advance)
+  );
+  rom_stream #(
+    .WIDTH(SIMD * 8), .DEPTH(U * STEPS), .GROUP(STEPS), .REPEAT(C / PE), .FILE(WEIGHT_FILE)
+  ) weight_rom (
+    .clk, .rst_n, .advance, .primed, .data(weights)
+  );
+  matrix_core #(
+    .PE(PE), .SIMD(SIMD), .OUT_LANES(OUT_LANES), .READ(READ), .PERIOD(STEPS),
+    .BEATS(U * C / OUT_LANES), .ACC_BITS(ACC_BITS), .BIAS_BITS(BIAS_BITS),
+    .SHIFT_BASE(SHIFT_BASE), .SHIFT_BITS(SHIFT_BITS), .HALF_UP(HALF_UP), .LO(LO), .HI(HI),
+    .PARAM_LANES(1), .PARAM_WORDS(U), .PARAM_REPEAT(C / GIVEN), .PARAM_FILE(PARAM_FILE)
+  ) core (
+    .clk, .rst_n, .issue, .first(first_step), .last(last_step), .room, .own(x), .shared(weights),
     .m_axis_tdata, .m_axis_tvalid, .m_axis_tready, .m_axis_tlast
   );
 

@@ -11,6 +11,7 @@ BRAM_SHAPES = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36
 LUTRAM_BITS = 1024  # a memory up to this size goes into distributed RAM: 64 bits in 8 LUT4
 
 TREE_LUT = 27  # LUT4 of the adder tree, for each product
+FABRIC_LUT = 140  # an int8 product made of LUTs and carry chains
 REQUANT_LUT = 175  # one lane: 141 LUT4 and 17 CCU2C
 AFFINE_LUT = 40  # one lane's wide multiply-add beside its DSPs
 STREAM_LUT = 12  # handshake, counters and TLAST, for each lane's byte of registers

@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from custom_ops.datatypes import accumulator_bits, accumulator_range
-from custom_ops.hw.cost import CONTROL_LUT, REQUANT_LUT, STREAM_LUT, TREE_LUT, resources
+from custom_ops.hw.cost import resources
+from custom_ops.hw.matrix import FOLDING, image_cycles, matrix_folding
 from custom_ops.hw.node import FoldingError, HwNode, HwOp, Memory, Site, integer32
 from custom_ops.op import INT8, INT32
 from custom_ops.requant import check_range, requant, requant_body
@@ -37,7 +38,7 @@ class MatVec(HwOp):
     required_inputs = 3
     attributes: ClassVar = {"rounding": "HALF_EVEN", "lo": -128, "hi": 127}
     choices: ClassVar = {"rounding": ROUNDINGS}
-    folding: ClassVar = {"PE": 1, "SIMD": 1}
+    folding: ClassVar = FOLDING
     reference = staticmethod(mat_vec)
     body = ACCUMULATE + requant_body("accumulator", affine=False)
     overloads: ClassVar = {"accumulator": (inputs[:3], ACCUMULATE.replace("accumulator =", "y ="))}
@@ -64,24 +65,26 @@ class MatVec(HwOp):
         rows = weight.shape[0] if weight is not None and weight.ndim == 2 else 0
         weight = site.constant(1, (rows, columns), np.int8)
         bias = site.constant(2, (rows,), np.int32)
-        pe, simd = site.fold("PE", rows, "rows"), site.fold("SIMD", columns, "columns")
+        folding = matrix_folding(site, (rows, "rows"), (columns, "columns"), "SIMD", (columns, rows))
         requantized = not self.overload_of(self.onnx_node)
         shift = site.shift(3, rows) if requantized else None
         bits = checked_accumulator_bits(site, weight, bias)
+        row_groups, column_groups = rows // folding.pe, columns // folding.simd
         memories = [
-            Memory("weight", rows // pe * (columns // simd), 8 * pe * simd),
-            Memory("param", rows // pe, pe * site.parameter_bits(bias, shift)),
-            Memory("token", 2 * (columns // simd), 8 * simd, rom=False),
+            Memory("weight", row_groups * column_groups, 8 * folding.pe * folding.simd),
+            Memory("param", rows // folding.results, folding.results * site.parameter_bits(bias, shift)),
         ]
-        lut = pe * simd * TREE_LUT + pe * (REQUANT_LUT * requantized + STREAM_LUT) + CONTROL_LUT
+        if folding.simd < folding.in_lanes or (row_groups > 1 and column_groups > 1):
+            wide = max(folding.simd, folding.in_lanes)
+            memories.append(Memory("token", 2 * columns // wide, 8 * wide, rom=False))
         return site.build(
-            [site.folded((tokens, columns), simd)],
-            [site.folded((tokens, rows), pe)],
-            cycles=tokens * (rows // pe) * (columns // simd),
+            [site.folded((tokens, columns), folding.in_lanes)],
+            [site.folded((tokens, rows), folding.out_lanes)],
+            cycles=tokens * image_cycles(rows * columns, columns, rows, folding),
             out_bits=8 if requantized else 32,
             memories=memories,
             accumulator_bits=bits,
-            resources=resources(memories, dsp=pe * simd, lut=lut),
+            resources=resources(memories, dsp=folding.dsp, lut=folding.lut(requantized)),
         )
 
 

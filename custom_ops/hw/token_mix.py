@@ -6,8 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from custom_ops.hw.cost import CONTROL_LUT, REQUANT_LUT, STREAM_LUT, TREE_LUT, resources
+from custom_ops.hw.cost import resources
 from custom_ops.hw.mat_vec import checked_accumulator_bits
+from custom_ops.hw.matrix import FOLDING, image_cycles, matrix_folding
 from custom_ops.hw.node import HwNode, HwOp, Memory, Site
 from custom_ops.op import INT8, INT32
 from custom_ops.requant import check_range, requant, requant_body
@@ -30,7 +31,7 @@ class TokenMix(HwOp):
     types: ClassVar = {"x": (INT8,), "weight": (INT8,), "bias": (INT32,), "shift": (INT32,)}
     attributes: ClassVar = {"rounding": "HALF_EVEN", "lo": -128, "hi": 127}
     choices: ClassVar = {"rounding": ROUNDINGS}
-    folding: ClassVar = {"PE": 1, "SIMD": 1}
+    folding: ClassVar = FOLDING
     reference = staticmethod(token_mix)
     body = """
   product = MatMulInteger (weight, x)
@@ -44,27 +45,26 @@ class TokenMix(HwOp):
         check_range(self)
 
     def plan(self, site: Site) -> HwNode:
-        """PE channels and SIMD tokens a cycle; two images in SIMD banks, one written while one is read."""
+        """PE channels and SIMD tokens a cycle; two images in one memory, one written while one is read."""
         tokens, channels = site.shape(rank=3)
         weight = site.initializers.get(self.onnx_node.input[1])
         rows = weight.shape[0] if weight is not None and weight.ndim == 2 else 0
         weight = site.constant(1, (rows, tokens), np.int8)
         bias = site.constant(2, (rows,), np.int32)
         shift = site.shift(3, rows)
-        pe, simd = site.fold("PE", channels, "channels"), site.fold("SIMD", tokens, "tokens")
+        folding = matrix_folding(site, (channels, "channels"), (tokens, "tokens"), "PE", (channels, channels))
         bits = checked_accumulator_bits(site, weight, bias)
-        beats = channels // pe
+        wide = max(folding.pe, folding.in_lanes)
         memories = [
-            Memory("weight", rows * (tokens // simd), 8 * simd),
+            Memory("weight", rows * (tokens // folding.simd), 8 * folding.simd),
             Memory("param", rows, site.parameter_bits(bias, shift)),
-            *(Memory(f"image_{bank}", 2 * tokens // simd * beats, 8 * pe, rom=False) for bank in range(simd)),
+            Memory("image", 2 * tokens // folding.simd * (channels // wide), 8 * folding.simd * wide, rom=False),
         ]
-        lut = pe * simd * TREE_LUT + pe * (REQUANT_LUT + STREAM_LUT) + 2 * CONTROL_LUT
         return site.build(
-            [site.folded((tokens, channels), pe)],
-            [site.folded((rows, channels), pe)],
-            cycles=max(rows * beats * (tokens // simd), tokens * beats),
+            [site.folded((tokens, channels), folding.in_lanes)],
+            [site.folded((rows, channels), folding.out_lanes)],
+            cycles=image_cycles(rows * tokens * channels, tokens * channels, rows * channels, folding),
             memories=memories,
             accumulator_bits=bits,
-            resources=resources(memories, dsp=pe * simd, lut=lut),
+            resources=resources(memories, dsp=folding.dsp, lut=folding.lut(requantized=True)),
         )

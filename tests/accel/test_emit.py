@@ -40,7 +40,7 @@ class Builder:
         self.nodes.append(
             helper.make_node(op, [*streams, *constants], outputs, name, domain=HW_DOMAIN, **attributes)
         )
-        kept = {k: v for k, v in attributes.items() if k not in ("PE", "SIMD", "depth")}
+        kept = {k: v for k, v in attributes.items() if k not in (*OPS[op].folding, "depth")}
         if op not in ("Fork", "Fifo", "WidthConverter"):
             given = [self.values[stream] for stream in streams]
             self.values[outputs[0]] = OPS[op].reference(*given, *arrays, **kept)
@@ -74,22 +74,21 @@ def network() -> Builder:
     b = Builder()
     x = b.add("ChannelLUT", "pixel_lut", "pixels", random_int8(1, 3, 256), lowest=0)
     x = b.add("Patches", "patches_0", x, patch=4)
-    x = b.add("WidthConverter", "width_0", x, in_lanes=1, out_lanes=4)
     embed = (random_int8(2, 6, 48), b.int32(-500, 500, 6), b.int32(6, 10, 6))
     x = b.add("MatVec", "embed", x, *embed, PE=1, SIMD=4)
     x = b.add("Fork", "fork_0", x)
     y = b.add("ChannelRequant", "affine_0", x, b.int32(-200, 200, 6), b.int32(-99, 99, 6), b.int32(5, 8, 6))
     mixer = (random_int8(3, 4, 4), b.int32(-500, 500, 4), b.int32(4, 8, 4))
-    y = b.add("TokenMix", "mixer_0", y, *mixer, SIMD=2, rounding="HALF_UP")
+    y = b.add("TokenMix", "mixer_0", y, *mixer, PE=3, SIMD=2, rounding="HALF_UP")
     skip = b.add("Fifo", "fifo_0", "fork_0_b", depth=80)
     x = b.add("ResidualAdd", "add_0", [y, skip], a_shift=1, shift=1)
     x = b.add("Fork", "fork_1", x)
     y = b.add("WidthConverter", "width_1", x, in_lanes=1, out_lanes=3)
     first = (random_int8(4, 8, 6), b.int32(-500, 500, 8), b.int32(4, 8, 8))
-    y = b.add("MatVec", "mvau_0", y, *first, PE=2, SIMD=3, lo=0)
+    y = b.add("MatVec", "mvau_0", y, *first, PE=2, SIMD=3, in_lanes=3, out_lanes=2, lo=0)
     y = b.add("ChannelLUT", "lut_0", y, random_int8(5, 8, 256), PE=2)
     second = (random_int8(6, 6, 8), b.int32(-500, 500, 6), b.int32(4, 8, 6))
-    y = b.add("MatVec", "mvau_1", y, *second, PE=1, SIMD=2)
+    y = b.add("MatVec", "mvau_1", y, *second, PE=1, SIMD=2, in_lanes=2)
     skip = b.add("Fifo", "fifo_1", "fork_1_b", depth=24)
     x = b.add("ResidualAdd", "add_1", [skip, y], b_shift=2, shift=2, rounding="HALF_UP")
     x = b.add("TokenMean", "mean_0", x, shift=2)

@@ -35,7 +35,13 @@ def test_verilator_has_no_warning(module):
             "width_converter_one_of_IN_LANES_and_OUT_LANES_must_divide",
         ),
         ("requant", ["-GLO=5", "-GHI=4"], "requant_limits_must_be_ordered"),
-        ("dot_product", ["-GACC_BITS=33"], "dot_product_ACC_BITS_must_be"),
+        ("matrix_core", ["-GACC_BITS=33"], "matrix_core_ACC_BITS_must_be"),
+        ("matrix_core", ["-GPE=4", "-GOUT_LANES=3"], "matrix_core_one_of_PE_and_OUT_LANES_must_divide"),
+        ("mat_vec", ["-GSIMD=6", "-GIN_LANES=4"], "mat_vec_IN_LANES_must_divide_K"),
+        ("mat_vec", ["-GOUT_LANES=36"], "mat_vec_OUT_LANES_must_divide_M"),
+        ("token_mix", ["-GPE=3", "-GIN_LANES=2"], "token_mix_IN_LANES_must_divide_C"),
+        ("token_mix", ["-GOUT_LANES=36"], "token_mix_OUT_LANES_must_divide_C"),
+        ("rom_stream", ["-GDEPTH=9", "-GGROUP=6"], "rom_stream_GROUP_must_divide_DEPTH"),
     ],
 )
 def test_parameters_that_do_not_fit_stop_the_elaboration(module, parameters, rule):

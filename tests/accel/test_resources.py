@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from accel import tools, verilog
-from accel.instance import RTL, Instance, Rounding, channel_lut, channel_requant, fifo, mat_vec, token_mix
+from accel.instance import RTL, Folding, Instance, Rounding, channel_lut, channel_requant, fifo, mat_vec, token_mix
 
 from .conftest import random_int8
 
@@ -23,8 +23,8 @@ def matrix(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 CASES = {
-    "mat_vec": (mat_vec("dut", *matrix(96, 96), 64, 1, 12, Rounding()), 6, 12),
-    "token_mix": (token_mix("dut", *matrix(64, 64), 96, 1, 8, Rounding()), 8 + 2, 8),
+    "mat_vec": (mat_vec("dut", *matrix(96, 96), 64, Folding(3, 6), Rounding()), 4, 18),
+    "token_mix": (token_mix("dut", *matrix(64, 64), 96, Folding(3, 4), Rounding()), 6 + 2, 12),
     "channel_lut": (channel_lut("dut", random_int8(2, 96, 256), 6144, 1), 12, 0),
     "channel_requant": (
         channel_requant("dut", RNG.integers(-127, 128, 96), *matrix(96, 1)[1:], 6144, 1, Rounding()),

@@ -63,18 +63,48 @@ def test_shape_and_datatype_are_inferred_for_a_dynamic_batch():
 
 
 def test_hardware_node_answers():
-    hw = hardware_node(node(PE=8, SIMD=12), constants(96, 48, bias=100), {"x": ("N", 64, 48)})
-    assert (hw.name, hw.op_type, hw.in_lanes, hw.out_lanes, hw.out_bits) == ("matvec_3", "MatVec", (12,), (8,), 8)
-    assert (hw.folded_input_shapes, hw.folded_output_shapes) == (((1, 64, 4, 12),), ((1, 64, 12, 8),))
-    assert (hw.cycles, hw.in_beats, hw.out_beats) == (64 * 12 * 4, (256,), (768,))
+    hw = hardware_node(node(PE=8, SIMD=12, in_lanes=3, out_lanes=4), constants(96, 48, bias=100), {"x": ("N", 64, 48)})
+    assert (hw.name, hw.op_type, hw.in_lanes, hw.out_lanes, hw.out_bits) == ("matvec_3", "MatVec", (3,), (4,), 8)
+    assert (hw.folded_input_shapes, hw.folded_output_shapes) == (((1, 64, 16, 3),), ((1, 64, 24, 4),))
+    assert (hw.cycles, hw.in_beats, hw.out_beats) == (64 * 12 * 4, (1024,), (1536,))
     assert hw.accumulator_bits == 14  # -128 * 48 .. 127 * 48 + 100
     sizes = {name: (depth, width) for name, depth, width in hw.memories}
-    assert sizes == {"weight": (48, 768), "param": (12, 8 * (8 + 2)), "token": (8, 96)}
+    assert sizes == {"weight": (48, 768), "param": (24, 4 * (8 + 2)), "token": (8, 96)}
     assert hw.resources["dsp"] == 96
 
 
+def test_a_unit_that_gathers_all_columns_has_no_token_memory():
+    for folding in ({"PE": 2, "SIMD": 48}, {"PE": 96, "SIMD": 4}):
+        hw = hardware_node(node(**folding), constants(96, 48), {"x": ("N", 64, 48)})
+        assert [memory.name for memory in hw.memories] == ["weight", "param"]
+
+
+@pytest.mark.parametrize(
+    ("folding", "cycles"),
+    [
+        ({"PE": 1, "SIMD": 48}, 96),
+        ({"PE": 4, "SIMD": 48}, 96),  # the output sets the pace
+        ({"PE": 4, "SIMD": 48, "out_lanes": 2}, 48),  # now both, and the input
+        ({"PE": 4, "SIMD": 48, "in_lanes": 2, "out_lanes": 4}, 24),
+        ({"PE": 3, "SIMD": 6}, 256),
+    ],
+)
+def test_the_slowest_of_products_input_and_output_sets_the_pace(folding, cycles):
+    assert hardware_node(node(**folding), constants(96, 48), {"x": ("N", 64, 48)}).cycles == 64 * cycles
+
+
+def test_products_out_of_luts_and_packed_ones_take_fewer_multipliers():
+    def dsp(**folding):
+        return hardware_node(node(**folding), constants(96, 48), {"x": ("N", 64, 48)}).resources["dsp"]
+
+    assert dsp(PE=3, SIMD=6) == 18
+    assert dsp(PE=3, SIMD=6, fabric=5) == 13
+    assert dsp(PE=3, SIMD=6, packed=1) == 12
+    assert dsp(PE=4, SIMD=6, packed=1) == 12
+
+
 def test_hardware_node_without_shift_gives_32_bits_per_element():
-    hw = hardware_node(node(shift=False, PE=2), constants(10, 8), {"x": (0, 1, 8)})
+    hw = hardware_node(node(shift=False, PE=2, out_lanes=2), constants(10, 8), {"x": (0, 1, 8)})
     assert (hw.out_lanes, hw.out_bits, hw.cycles) == ((2,), 32, 40)
 
 
@@ -83,6 +113,11 @@ def test_hardware_node_without_shift_gives_32_bits_per_element():
     [
         ({"PE": 5}, (1, 64, 48), "PE=5 must divide 96 rows; try 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 96"),
         ({"SIMD": 5}, (1, 64, 48), "SIMD=5 must divide 48 columns; try 1, 2, 3, 4, 6, 8, 12, 16, 24, 48"),
+        ({"in_lanes": 5}, (1, 64, 48), "in_lanes=5 must divide 48 channels; try 1, 2, 3, 4, 6, 8, 12, 16, 24, 48"),
+        ({"SIMD": 2, "in_lanes": 3}, (1, 64, 48), "in_lanes=3 and SIMD=2: one must divide the other; try in_lanes=1, 2, 4, 6, 8, 12, 16, 24, 48"),
+        ({"PE": 4, "out_lanes": 6}, (1, 64, 48), "out_lanes=6 and PE=4: one must divide the other; try out_lanes=1, 2, 4, 8, 12, 16, 24, 32, 48, 96"),
+        ({"PE": 2, "fabric": 3}, (1, 64, 48), "fabric=3 of 2 products; try 0 to 2"),
+        ({"fabric": 1, "packed": 1}, (1, 64, 48), "packed=1 with fabric=1; packed is 0 or 1, and 0 where products are made of LUTs"),
         ({"PE": 0}, (1, 64, 48), "PE=0 must divide 96 rows; try 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 96"),
         ({}, (1, 64, 40), "weight 'w' is int8[96, 48], must be int8[96, 40]"),
         ({}, (1, 48), "input 'x' has rank 2, not 3"),

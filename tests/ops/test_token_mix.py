@@ -48,19 +48,26 @@ def test_shape_and_datatype_are_inferred_for_a_dynamic_batch():
 
 
 def test_hardware_node_answers():
-    hw = plan(64, 64, 96, PE=2, SIMD=8)
-    assert (hw.in_lanes, hw.out_lanes) == ((2,), (2,))
-    assert hw.folded_input_shapes == hw.folded_output_shapes == ((1, 64, 48, 2),)
+    hw = plan(64, 64, 96, PE=2, SIMD=8, in_lanes=2, out_lanes=1)
+    assert (hw.in_lanes, hw.out_lanes) == ((2,), (1,))
+    assert (hw.folded_input_shapes, hw.folded_output_shapes) == (((1, 64, 48, 2),), ((1, 64, 96, 1),))
     assert hw.cycles == 64 * 48 * 8
     assert hw.accumulator_bits == 14
     sizes = [(name, depth, width) for name, depth, width in hw.memories]
-    assert sizes[:2] == [("weight", 64 * 8, 64), ("param", 64, 3)]
-    assert sizes[2:] == [(f"image_{bank}", 2 * 8 * 48, 16) for bank in range(8)]
+    assert sizes == [("weight", 64 * 8, 64), ("param", 64, 3), ("image", 2 * 8 * 48, 128)]
     assert hw.resources["dsp"] == 16
 
 
-def test_the_input_sets_the_pace_where_there_are_few_output_tokens():
-    assert plan(2, 8, 6, PE=1, SIMD=8).cycles == 48
+def test_the_slowest_of_products_input_and_output_sets_the_pace():
+    assert plan(2, 8, 6, PE=1, SIMD=8).cycles == 8 * 6
+    assert plan(2, 8, 6, PE=1, SIMD=8, in_lanes=6).cycles == 2 * 6
+    assert plan(8, 8, 6, PE=3, SIMD=8, in_lanes=3).cycles == 8 * 6
+    assert plan(8, 8, 6, PE=3, SIMD=8, in_lanes=3, out_lanes=3).cycles == 8 * 2
+
+
+def test_a_word_holds_the_channels_of_the_wider_side():
+    image = plan(8, 8, 6, PE=1, SIMD=4, in_lanes=3).memories[2]
+    assert (image.depth, image.width) == (2 * 2 * 2, 4 * 3 * 8)
 
 
 def test_a_wrong_folding_is_refused():
@@ -68,3 +75,7 @@ def test_a_wrong_folding_is_refused():
         plan(5, 8, 6, PE=4)
     with pytest.raises(FoldingError, match="TokenMix mix: SIMD=3 must divide 8 tokens; try 1, 2, 4, 8"):
         plan(5, 8, 6, SIMD=3)
+    with pytest.raises(FoldingError, match="TokenMix mix: in_lanes=2 and PE=3: one must divide the other; try in_lanes=1, 3, 6"):
+        plan(5, 8, 6, PE=3, in_lanes=2)
+    with pytest.raises(FoldingError, match="TokenMix mix: out_lanes=3 and PE=2: one must divide the other; try out_lanes=1, 2, 6"):
+        plan(5, 8, 6, PE=2, out_lanes=3)

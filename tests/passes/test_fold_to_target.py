@@ -55,27 +55,34 @@ def products(options: dict) -> int:
 
 
 @pytest.mark.parametrize("target", [600, 576, 575, 192, 100, 72, 48, 24, 12, 6])
-def test_every_node_reaches_the_target_with_the_fewest_products_that_join_those_above(target: int) -> None:
+def test_every_matrix_unit_reaches_the_target_with_the_fewest_products(target: int) -> None:
     folded = apply(parse(TEXT), FoldToTarget(target))
     chosen = folding(folded)
     assert max(cycles(folded).values()) <= target
-    graph = Graph(ModelWrapper(parse(TEXT)))
-    for node in hardware_nodes(graph):
+    graph = Graph(ModelWrapper(folded))
+    for node in hardware_nodes(graph)[:2]:
         reaching = []
-        for pe, simd in itertools.product(range(1, 13), range(1, 9) if "SIMD" in chosen[node.name] else [1]):
-            options = {"PE": pe} | ({"SIMD": simd} if "SIMD" in chosen[node.name] else {})
-            set_folding(node, **options)
+        for pe, simd in itertools.product(range(1, 13), range(1, 9)):
+            set_folding(node, PE=pe, SIMD=simd)
             try:
                 figures = plan(graph, node)
             except PassRefusal:
                 continue
-            given = [plan(graph, above).out_lanes[0] for i in node.input if (above := graph.producer(i)) is not None]
-            joins = all(g % w == 0 or w % g == 0 for g, w in zip(given, figures.in_lanes, strict=False))
-            if figures.cycles <= target and joins:
-                reaching.append((products(options), pe, options))
-        best = min(reaching, key=lambda r: r[:2])[2]
-        assert chosen[node.name] == best, node.name
-        set_folding(node, **best)
+            if figures.cycles <= target:
+                reaching.append((pe * simd, pe, simd))
+        assert chosen[node.name] == dict(zip(("PE", "SIMD"), min(reaching)[1:], strict=True)), node.name
+
+
+@pytest.mark.parametrize(("target", "lanes"), [(600, {1}), (72, {1}), (36, {1, 2}), (24, {2, 3}), (18, {2, 4})])
+def test_streams_are_as_wide_as_the_target_asks_and_keep_their_width(target: int, lanes: set[int]) -> None:
+    folded = apply(parse(TEXT), FoldToTarget(target))
+    graph = Graph(ModelWrapper(folded))
+    nodes = hardware_nodes(graph)
+    given = {t: lanes for n in nodes for t, lanes in zip(n.output, plan(graph, n).out_lanes, strict=True)}
+    for node in nodes:
+        planned = plan(graph, node)
+        assert {*planned.in_lanes, *planned.out_lanes} <= lanes, node.name
+        assert all(given.get(t, wanted) == wanted for t, wanted in zip(node.input, planned.in_lanes, strict=False)), node.name
 
 
 def test_folding_changes_nothing_but_the_folding() -> None:
@@ -83,7 +90,7 @@ def test_folding_changes_nothing_but_the_folding() -> None:
     assert [(n.name, n.op_type, list(n.input), list(n.output)) for n in after.graph.node] == [
         (n.name, n.op_type, list(n.input), list(n.output)) for n in before.graph.node]  # fmt: skip
     for old, new in zip(before.graph.node, after.graph.node, strict=True):
-        assert {k: v for k, v in attributes(new).items() if k not in ("PE", "SIMD")} == attributes(old)
+        assert {k: v for k, v in attributes(new).items() if k not in ("PE", "SIMD", "in_lanes", "out_lanes")} == attributes(old)
 
 
 def test_a_folding_that_the_module_lacks_is_passed_over() -> None:

@@ -65,13 +65,13 @@ def test_each_operand_and_each_copy_gets_its_own() -> None:
     assert_equal_values(before, after, x=X)
 
 
-def test_the_matrix_unit_takes_its_columns_and_gives_its_rows() -> None:
+def test_the_matrix_unit_takes_and_gives_its_own_lanes() -> None:
     weight = ", ".join(["1"] * 72)
     before = parse(f"""
         g (int8[N,4,12] x) => (int8[N,4,6] y)
         <int8[6,12] w = {{{weight}}}, int32[6] b = {{0, 0, 0, 0, 0, 0}}, int32[6] s = {{1, 1, 1, 1, 1, 1}}>
         {{ a = psaflow.hw.Fifo <depth = 2, PE = 1> (x)
-           m = psaflow.hw.MatVec <PE = 3, SIMD = 4> (a, w, b, s)
+           m = psaflow.hw.MatVec <PE = 3, SIMD = 4, in_lanes = 4, out_lanes = 3> (a, w, b, s)
            y = psaflow.hw.Fifo <depth = 2, PE = 6> (m) }}""")
     after = apply(before, InsertWidthConverters())
     assert sorted((n.attribute[0].i, n.attribute[1].i) for n in after.graph.node if n.op_type == "WidthConverter") == [(1, 4), (3, 6)]
