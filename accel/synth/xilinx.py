@@ -24,7 +24,7 @@ def count(counts: Mapping[str, int]) -> Cells:
     )
 
 
-XCUP = Flow("xcup", "synth_xilinx -family xcup -noiopad", count)
+XCUP = Flow("xcup", "synth_xilinx -family xcup -noiopad -flatten", count)
 
 
 def usage(
