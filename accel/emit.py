@@ -187,7 +187,7 @@ class _Graph:
         self._check_name(node)
         try:
             plan = hardware_node(node, self.constants, self.shapes, self.bits)
-            part = _instance(node, plan, self.constants, self.shapes)
+            part = instance_of(node, plan, self.constants, self.shapes)
         except (FoldingError, InstanceError) as error:
             raise EmitError(str(error)) from None
         streams = [name for name in node.input if name and name not in self.constants]
@@ -268,7 +268,7 @@ def _folding(given: Mapping[str, int]) -> Folding:
     return Folding(*(given.get(name, 1) for name in ("PE", "SIMD", "in_lanes", "out_lanes")))
 
 
-def _instance(
+def instance_of(
     node: NodeProto, plan: HwNode, constants: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
 ) -> Instance:
     """The RTL instance of a planned node."""
@@ -282,7 +282,7 @@ def _instance(
         case "Patches":
             return rtl.patches(name, shape[0], shape[1], shape[2], given.get("patch", 4), lanes)
         case "ChannelLUT":
-            return rtl.channel_lut(name, arrays[0], elements, lanes, given.get("lowest", -128))
+            return rtl.channel_lut(name, arrays[0], elements, lanes, given.get("lowest", -128), step.rounding)
         case "ChannelRequant":
             mult, bias, shifts = arrays
             return rtl.channel_requant(name, mult, bias, shifts, elements, lanes, step)

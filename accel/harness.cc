@@ -61,7 +61,7 @@ struct Source {
   const uint8_t* data = nullptr;
   uint64_t beats = 0, sent = 0, packet = 0;  // packet: beats between two tlast, 0: only the last beat has it
   double probability = 1;
-  uint64_t first_cycle = 0, last_cycle = 0;
+  std::vector<uint64_t> cycles;  // in which a beat was taken
 
   void drive(Random& random) {
     if (*pins.valid) return;
@@ -205,8 +205,7 @@ struct Simulation {
       for (Source& source : sources) {
         if (!source.fires()) continue;
         progress = true;
-        if (source.sent == 0) source.first_cycle = cycle;
-        source.last_cycle = cycle;
+        source.cycles.push_back(cycle);
       }
       for (Recorder& sink : sinks) {
         if (sink.sample(cycle)) progress = true;
@@ -311,13 +310,12 @@ API int psaflow_step(Simulation* s, uint64_t cycles) {
 API const char* psaflow_message(Simulation* s) { return s->message.c_str(); }
 API const char* psaflow_waits(Simulation* s) { return (s->message = s->waits()).c_str(); }
 API uint64_t psaflow_cycle(Simulation* s) { return s->cycle; }
-API uint64_t psaflow_sent(Simulation* s, int index, uint64_t* first, uint64_t* last) {
+// The pointers stay valid until the next step. kind 1: output port, 2: tap.
+API uint64_t psaflow_sent(Simulation* s, int index, const uint64_t** cycles) {
   const Source& source = s->sources.at(index);
-  *first = source.first_cycle;
-  *last = source.last_cycle;
-  return source.sent;
+  *cycles = source.cycles.data();
+  return source.cycles.size();
 }
-// kind 1: output port, 2: tap. The pointers stay valid until the next step.
 API uint64_t psaflow_record(Simulation* s, int kind, int index, const uint8_t** data, const uint64_t** cycles,
                             const uint8_t** last) {
   const Recorder& r = recorder(s, kind, index);

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from accel import packing
+from custom_ops.channel_lut import interpolated_bits
 from custom_ops.datatypes import accumulator_bits, signed_bits
 
 RTL = Path(__file__).with_name("rtl")
@@ -14,7 +15,7 @@ _OUT = ("output_buffer", "delay")
 _MATRIX = ("matrix_core", "dot_products", "adder_tree", "requant", "rom_stream", "lane_ram", "ping_pong", *_OUT)
 _USES = {
     "patches": ("ping_pong", "ram", *_OUT),
-    "channel_lut": ("rom", *_OUT),
+    "channel_lut": ("table_lane", "interpolate", "dual_rom", "rom", *_OUT),
     "channel_requant": ("requant", "rom", *_OUT),
     "mat_vec": ("token_buffer", *_MATRIX),
     "token_mix": _MATRIX,
@@ -179,18 +180,27 @@ def token_mix(
     )
 
 
-def channel_lut(name: str, table: np.ndarray, elements: int, pe: int, lowest: int = -128) -> Instance:
-    """table int8 [C, 256] of an image of `elements` elements; lowest is the code of table[:, 0]."""
-    c = table.shape[0]
-    if table.shape != (c, 256) or lowest not in (-128, 0):
-        raise InstanceError(f"{name}: table {list(table.shape)} from code {lowest}; 256 codes from -128 or 0")
+def channel_lut(
+    name: str, table: np.ndarray, elements: int, pe: int, lowest: int = -128, rounding: str = "HALF_EVEN"
+) -> Instance:
+    """table int8 [C, 256], or [C, 2**(8-b) + 1] knots, of an image of `elements` elements; lowest is the code of table[:, 0]."""
+    c, width = table.shape
+    try:
+        bits = interpolated_bits(width)
+    except ValueError as error:
+        raise InstanceError(f"{name}: {error}") from None
+    if lowest not in (-128, 0):
+        raise InstanceError(f"{name}: a table from code {lowest} on; int8 codes begin at -128, uint8 codes at 0")
     _divides(name, "PE", pe, c, "channels")
     if pe > 100:
         raise InstanceError(f"{name}: PE={pe} is above 100 lanes")
-    parameters = {"C": c, "PE": pe, "BEATS": elements // pe, "LOWEST": lowest, "TABLE_FILE": f"{name}_table"}
+    parameters = {"C": c, "PE": pe, "BEATS": elements // pe, "LOWEST": lowest, "B": bits}
+    parameters |= {"HALF_UP": Rounding(rounding).parameters(name)["HALF_UP"], "TABLE_FILE": f"{name}_table"}
+    files = {"": table if bits == 0 else table[:, :-1]} | ({} if bits == 0 else {"_last": table[:, -1:]})
     memories = {
-        f"{name}_table_{lane:02d}.hex": packing.hex_text(packing.words(table[lane::pe].reshape(-1, 1), 8), 8)
+        f"{name}_table_{lane:02d}{part}.hex": packing.hex_text(packing.words(rows[lane::pe].reshape(-1, 1), 8), 8)
         for lane in range(pe)
+        for part, rows in files.items()
     }
     return Instance(name, "channel_lut", parameters, {"s_axis": pe}, {"m_axis": pe}, memories)
 

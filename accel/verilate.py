@@ -33,10 +33,19 @@ class Run:
 
     outputs: dict[str, Beats]
     taps: dict[str, Beats]
-    first_input_cycle: dict[str, int]
-    last_input_cycle: dict[str, int]
+    taken: dict[str, np.ndarray]  # of each input the cycles in which its beats were taken, uint64 [beats]
     cycles: int
     seconds: float  # wall clock, of the simulation alone
+
+    @property
+    def first_input_cycle(self) -> dict[str, int]:
+        """0 where no beat was taken."""
+        return {prefix: int(cycles[0]) if len(cycles) else 0 for prefix, cycles in self.taken.items()}
+
+    @property
+    def last_input_cycle(self) -> dict[str, int]:
+        """0 where no beat was taken."""
+        return {prefix: int(cycles[-1]) if len(cycles) else 0 for prefix, cycles in self.taken.items()}
 
 
 Progress = Callable[[int, dict[str, int]], None]  # (cycle, beats so far of each output)
@@ -101,12 +110,10 @@ class Simulator:
                     handle, index, expected[stream.prefix], _probability(ready_probability, stream.prefix)
                 )
             seconds = self._loop(handle, timeout_cycles, timeout_seconds, progress)
-            first, last = self._sent(handle)
             return Run(
                 outputs={s.prefix: self._beats(handle, 1, i, s.bytes) for i, s in enumerate(self.outputs)},
                 taps={t.signal: self._beats(handle, 2, i, t.bytes) for i, t in enumerate(self.taps)},
-                first_input_cycle=first,
-                last_input_cycle=last,
+                taken={s.prefix: self._taken(handle, i) for i, s in enumerate(self.inputs)},
                 cycles=dll.psaflow_cycle(handle),
                 seconds=seconds,
             )
@@ -148,13 +155,10 @@ class Simulator:
                 waits = dll.psaflow_waits(handle).decode()
                 raise SimulationError(f"not done after {timeout_seconds} s: {waits}")
 
-    def _sent(self, handle: int) -> tuple[dict[str, int], dict[str, int]]:
-        first, last = {}, {}
-        for index, stream in enumerate(self.inputs):
-            a, b = ctypes.c_uint64(), ctypes.c_uint64()
-            self._dll.psaflow_sent(handle, index, ctypes.byref(a), ctypes.byref(b))
-            first[stream.prefix], last[stream.prefix] = a.value, b.value
-        return first, last
+    def _taken(self, handle: int, index: int) -> np.ndarray:
+        cycles = ctypes.POINTER(ctypes.c_uint64)()
+        n = self._dll.psaflow_sent(handle, index, ctypes.byref(cycles))
+        return np.ctypeslib.as_array(cycles, (n,)).copy() if n else np.zeros(0, np.uint64)
 
     def _count(self, handle: int, index: int) -> int:
         return self._dll.psaflow_record(handle, 1, index, *(ctypes.byref(p) for p in _pointers()))
@@ -225,7 +229,7 @@ def _load(library: Path) -> ctypes.CDLL:
         "psaflow_message": (text, [handle]),
         "psaflow_waits": (text, [handle]),
         "psaflow_cycle": (u64, [handle]),
-        "psaflow_sent": (u64, [handle, number, handle, handle]),
+        "psaflow_sent": (u64, [handle, number, handle]),
         "psaflow_record": (u64, [handle, number, number, handle, handle, handle]),
     }
     for name, (result, arguments) in signatures.items():

@@ -1,12 +1,17 @@
-// y[c] = table[c][x[c] - LOWEST], int8 or uint8 in, int8 out; PE channels in a beat.
-// Timing: II 1, latency 4.
-// Memory: lane p reads {TABLE_FILE, "_", two digits of p, ".hex"}, (C/PE)*256 bytes: byte
-// f*256 + code - LOWEST of table[f*PE+p].
+// y[c] = table[c][x[c] - LOWEST], int8 or uint8 in, int8 out; PE channels in a beat. With B > 0 a
+// table is 2**(8-B) + 1 knots, one every 2**B codes, and lines between them, rounded to the even
+// integer at a tie, or up if HALF_UP = 1.
+// Timing: II 1, latency 4, with knots 7.
+// Memory: lane p reads {TABLE_FILE, "_", two digits of p, ".hex"}, (C/PE) * 2**(8-B) bytes: byte
+// f * 2**(8-B) + k of table[f*PE+p]; of knots the last of each channel is in the file
+// {..., "_last.hex"}, C/PE bytes.
 module channel_lut #(
   parameter int C       = 96,
   parameter int PE      = 1,
   parameter int BEATS   = 6144,
   parameter int LOWEST  = -128,
+  parameter int B       = 0,
+  parameter int HALF_UP = 0,
   parameter TABLE_FILE  = ""
 ) (
   input  logic            clk,
@@ -23,7 +28,6 @@ module channel_lut #(
 
   localparam int FOLDS = C / PE;
   localparam int FOLD_BITS = FOLDS > 1 ? $clog2(FOLDS) : 1;
-  localparam int ADDRESS_BITS = FOLDS > 1 ? FOLD_BITS + 8 : 8;
 
   if (C % PE != 0 || PE > 100) begin : gen_check_folding
     channel_lut_PE_must_divide_C_and_be_at_most_100 check ();
@@ -45,22 +49,23 @@ module channel_lut #(
     logic [7:0] index;
     assign index = s_axis_tdata[p*8+:8] - 8'(LOWEST);
     if (TABLE_FILE != "") begin : gen_table
-      rom #(
-        .WIDTH(8), .DEPTH(FOLDS * 256), .FILE({TABLE_FILE, "_", TENS, ONES, ".hex"})
-      ) table_rom (
-        .clk, .address(ADDRESS_BITS'({fold_q, index})), .data(values[p*8+:8])
+      table_lane #(
+        .FOLDS(FOLDS), .B(B), .HALF_UP(HALF_UP), .FILE({TABLE_FILE, "_", TENS, ONES, ".hex"}),
+        .LAST_FILE({TABLE_FILE, "_", TENS, ONES, "_last.hex"})
+      ) lane (
+        .clk, .rst_n, .fold(fold_q), .index, .y(values[p*8+:8])
       );
     end else begin : gen_no_table
-      rom #(
-        .WIDTH(8), .DEPTH(FOLDS * 256)
-      ) table_rom (
-        .clk, .address(ADDRESS_BITS'({fold_q, index})), .data(values[p*8+:8])
+      table_lane #(
+        .FOLDS(FOLDS), .B(B), .HALF_UP(HALF_UP)
+      ) lane (
+        .clk, .rst_n, .fold(fold_q), .index, .y(values[p*8+:8])
       );
     end
   end
 
   delay #(
-    .STAGES(2)
+    .STAGES(B == 0 ? 2 : 5)
   ) valid_delay (
     .clk, .rst_n, .x(accept), .y(push)
   );

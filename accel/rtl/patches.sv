@@ -1,7 +1,8 @@
 // Raster order to patches: x [H][W][F] bytes -> y [(H/P)*(W/P)][P*P*F]; patches row by row, in a
 // patch the pixels row by row, the F bytes of a pixel together. PE bytes in a beat, in and out.
-// Timing: II 1, H*W*F/PE cycles an image without a bubble between bands or images; latency from
-// the last beat of a band of P lines to its first output beat: 5.
+// Timing: a beat leaves 5 cycles after it came, or one after the beat before it, whichever is later:
+// a patch is under way while its last line still comes. H*W*F/PE cycles an image, bands of P lines
+// and images without a bubble between them.
 // Memory: two bands of P*W*F/PE words of PE bytes, in raster order.
 module patches #(
   parameter int H  = 32,
@@ -36,8 +37,8 @@ module patches #(
   end
   wire unused = s_axis_tlast;
 
-  logic write, band_ready, issue, room, push, last_beat, last_line, last_col, band_done, half_q;
-  logic [ADDRESS_BITS-1:0] write_address, patch_q, line_base_q, next_patch;
+  logic write, band_ready, issue, room, push, last_beat, last_line, last_col, band_done;
+  logic [ADDRESS_BITS-1:0] write_address, read_q, step;
   logic [SEGMENT_BITS-1:0] beat_q;
   logic [LINE_BITS-1:0] line_q;
   logic [COL_BITS-1:0] col_q;
@@ -49,32 +50,29 @@ module patches #(
     .ready(band_ready), .read_done(band_done)
   );
 
-  assign issue = band_ready && room;
+  // In a band that is not whole yet, what lies below the next write is there.
+  assign issue = (band_ready || read_q < write_address) && room;
   assign last_beat = beat_q == SEGMENT_BITS'(SEGMENT - 1);
   assign last_line = line_q == LINE_BITS'(P - 1);
   assign last_col = col_q == COL_BITS'(COLS - 1);
   assign band_done = issue && last_beat && last_line && last_col;
-  assign next_patch = !last_col ? patch_q + ADDRESS_BITS'(SEGMENT) :
-                      half_q ? '0 : ADDRESS_BITS'(BAND);
+
+  // To the next byte, the next line of the patch, or the first line of the next patch.
+  assign step = !last_beat || (last_line && last_col) ? ADDRESS_BITS'(1) :
+                !last_line ? ADDRESS_BITS'(LINE - SEGMENT + 1) : ADDRESS_BITS'(1 - (P - 1) * LINE);
 
   always_ff @(posedge clk) begin
     if (!rst_n) begin
       beat_q <= '0;
       line_q <= '0;
       col_q <= '0;
-      half_q <= 1'b0;
-      patch_q <= '0;
-      line_base_q <= '0;
+      read_q <= '0;
     end else if (issue) begin
+      read_q <= read_q == ADDRESS_BITS'(2 * BAND - 1) ? '0 : read_q + step;
       beat_q <= last_beat ? '0 : beat_q + 1'b1;
-      half_q <= half_q ^ band_done;
       if (last_beat) begin
         line_q <= last_line ? '0 : line_q + 1'b1;
-        line_base_q <= last_line ? next_patch : line_base_q + ADDRESS_BITS'(LINE);
-        if (last_line) begin
-          patch_q <= next_patch;
-          col_q <= last_col ? '0 : col_q + 1'b1;
-        end
+        if (last_line) col_q <= last_col ? '0 : col_q + 1'b1;
       end
     end
   end
@@ -84,7 +82,7 @@ module patches #(
     .WIDTH(PE * 8), .DEPTH(2 * BAND)
   ) band_buffer (
     .clk, .write, .write_address, .write_data(s_axis_tdata),
-    .read_address(line_base_q + ADDRESS_BITS'(beat_q)), .read_data(word)
+    .read_address(read_q), .read_data(word)
   );
   delay #(
     .STAGES(2)

@@ -9,11 +9,13 @@ import numpy as np
 from custom_ops.datatypes import accumulator_bits, signed_bits
 from custom_ops.hw.cost import AFFINE_LUT, REQUANT_LUT, STREAM_LUT, resources
 from custom_ops.hw.node import HwNode, HwOp, Memory, Site
+from custom_ops.hw.timing import Pipeline
 from custom_ops.op import INT8, INT32
 from custom_ops.requant import check_range, requant, requant_body
 from custom_ops.rounding import ROUNDINGS
 
 DSP_BITS = 18  # a MULT18X18D takes the code times a multiplier of up to 18 bits; a wider one takes two
+LATENCY = 9  # cycles
 
 
 def channel_requant(x, mult, bias, shift, *, rounding="HALF_EVEN", lo=-128, hi=127):
@@ -58,4 +60,5 @@ class ChannelRequant(HwOp):
             memories=memories,
             accumulator_bits=accumulator_bits(mult[:, None], bias),
             resources=resources(memories, dsp=dsp, lut=pe * (AFFINE_LUT + REQUANT_LUT + STREAM_LUT)),
+            timing=Pipeline(LATENCY),
         )

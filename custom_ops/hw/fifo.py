@@ -3,16 +3,57 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
+
+import numpy as np
 
 from custom_ops.hw.cost import STREAM_LUT, resources
 from custom_ops.hw.node import HwNode, Memory, Site, StreamOp
+from custom_ops.hw.timing import BUFFER, OUT, Times, in_order, places
 from custom_ops.op import OpError
+
+SMALL = 64  # beats that distributed memory holds; above that block memory, with an output buffer behind it
+READ = 2  # cycles of a block memory's read
 
 
 def fifo(x, depth=2):
     """x [...] -> x."""
     return x
+
+
+
+@dataclass(frozen=True)
+class FifoTiming:
+    """Beat i is written when taken and read, in order, from the cycle after; it holds its place until it is read.
+
+    Up to SMALL beats: left[i] = taken[i] + 2, and read[i] is the cycle in which it goes to the output register, from left[i - 1]
+    on. Above: left[i] = read[i] + 4, and read[i] also waits for one of the output buffer's places.
+    """
+
+    depth: int
+
+    @property
+    def reach(self) -> int:
+        return self.depth + BUFFER
+
+    def schedule(self, taken: Sequence[Times], left: Sequence[Times] | None = None) -> list[Times]:
+        if self.depth <= SMALL:
+            return [in_order(taken[0] + OUT)]
+        return [self._read(taken[0], None if left is None else left[0]) + READ + OUT]
+
+    def room(self, taken: Sequence[Times], left: Sequence[Times]) -> list[Times]:
+        if self.depth <= SMALL:
+            read = np.maximum(in_order(taken[0] + 1), places(left[0], 1) - 1)
+        else:
+            read = self._read(taken[0], left[0])
+        return [places(read, self.depth)]
+
+    @staticmethod
+    def _read(taken: Times, left: Times | None) -> Times:
+        earliest = taken + 1
+        return in_order(earliest if left is None else np.maximum(earliest, places(left, BUFFER)))
 
 
 class Fifo(StreamOp):
@@ -40,4 +81,5 @@ class Fifo(StreamOp):
             out_bits=bits,
             memories=[memory],
             resources=resources([memory], lut=2 * STREAM_LUT),
+            timing=FifoTiming(site.attribute("depth")),
         )

@@ -6,6 +6,9 @@ import math
 
 from custom_ops.hw.cost import STREAM_LUT, resources
 from custom_ops.hw.node import HwNode, Site, StreamOp
+from custom_ops.hw.timing import Pipeline
+
+PLACES = 2  # beats in each branch's skid buffer
 
 
 def fork(x):
@@ -34,4 +37,5 @@ class Fork(StreamOp):
             in_bits=bits,
             out_bits=bits,
             resources=resources([], lut=2 * STREAM_LUT * pe * bits // 8),
+            timing=Pipeline(latency=1, count=PLACES, outputs=2),
         )

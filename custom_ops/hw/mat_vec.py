@@ -9,6 +9,7 @@ import numpy as np
 from custom_ops.datatypes import accumulator_bits, accumulator_range
 from custom_ops.hw.cost import resources
 from custom_ops.hw.matrix import FOLDING, image_cycles, matrix_folding
+from custom_ops.hw.matrix_timing import Core, MatVecTiming, read_cycles
 from custom_ops.hw.node import FoldingError, HwNode, HwOp, Memory, Site, integer32
 from custom_ops.op import INT8, INT32
 from custom_ops.requant import check_range, requant, requant_body
@@ -74,9 +75,12 @@ class MatVec(HwOp):
             Memory("weight", row_groups * column_groups, 8 * folding.pe * folding.simd),
             Memory("param", rows // folding.results, folding.results * site.parameter_bits(bias, shift)),
         ]
-        if folding.simd < folding.in_lanes or (row_groups > 1 and column_groups > 1):
-            wide = max(folding.simd, folding.in_lanes)
+        buffered = folding.simd < folding.in_lanes or (row_groups > 1 and column_groups > 1)
+        wide = max(folding.simd, folding.in_lanes)
+        if buffered:
             memories.append(Memory("token", 2 * columns // wide, 8 * wide, rom=False))
+        read = read_cycles(2 * columns // wide) if buffered else 1
+        core = Core(folding.pe, folding.simd, folding.out_lanes, column_groups, read, requantized)
         return site.build(
             [site.folded((tokens, columns), folding.in_lanes)],
             [site.folded((tokens, rows), folding.out_lanes)],
@@ -85,6 +89,7 @@ class MatVec(HwOp):
             memories=memories,
             accumulator_bits=bits,
             resources=resources(memories, dsp=folding.dsp, lut=folding.lut(requantized)),
+            timing=MatVecTiming(core, columns // folding.in_lanes, row_groups, buffered),
         )
 
 

@@ -12,6 +12,7 @@ from onnx import NodeProto
 from qonnx.core.datatype import DataType
 
 from custom_ops.datatypes import datatype_of_element, signed_bits
+from custom_ops.hw.timing import Timing
 from custom_ops.op import HW_DOMAIN, INT8, INT32, UINT8, Op, OpError
 
 Shape = tuple[int, ...]
@@ -56,6 +57,7 @@ class HwNode:
     memories: tuple[Memory, ...]
     accumulator_bits: int  # 0: the node has none
     resources: Mapping[str, int]  # dsp (MULT18), bram (18 kbit), lut (LUT4): estimates
+    timing: Timing  # the cycles at which its beats move
 
     @property
     def in_beats(self) -> tuple[int, ...]:
@@ -150,6 +152,7 @@ class Site:
             memories=tuple(figures.pop("memories", ())),
             accumulator_bits=figures.pop("accumulator_bits", 0),
             resources=figures.pop("resources"),
+            timing=figures.pop("timing", None),
             **figures,
         )
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
+
+import numpy as np
 
 from custom_ops.hw.cost import CONTROL_LUT, STREAM_LUT, resources
 from custom_ops.hw.node import FoldingError, HwNode, Memory, Site, StreamOp
+from custom_ops.hw.timing import BUFFER, OUT, Times, in_order, last_of, places
 from custom_ops.op import INT8, UINT8
+
+READ = 2  # cycles of the buffer's read
 
 
 def patches(x, patch=4):
@@ -17,6 +24,32 @@ def patches(x, patch=4):
     n, height, width, features = x.shape
     tiles = x.reshape(n, height // patch, patch, width // patch, patch, features).transpose(0, 1, 3, 2, 4, 5)
     return tiles.reshape(n, (height // patch) * (width // patch), patch * patch * features)
+
+
+
+@dataclass(frozen=True)
+class PatchesTiming:
+    """A beat is read from the cycle after it came, one a cycle in the order of the patches; left[i] = read[i] + 4.
+
+    Of bands of `lines` lines of `columns` patches, each `segment` beats wide. A band is taken once the one before the last is read.
+    """
+
+    lines: int
+    columns: int
+    segment: int
+    reach: ClassVar = BUFFER
+
+    def schedule(self, taken: Sequence[Times], left: Sequence[Times] | None = None) -> list[Times]:
+        return [self._read(taken[0], None if left is None else left[0]) + READ + OUT]
+
+    def room(self, taken: Sequence[Times], left: Sequence[Times]) -> list[Times]:
+        band = self.lines * self.columns * self.segment
+        return [np.repeat(places(last_of(self._read(taken[0], left[0]), band), 2), band)]
+
+    def _read(self, taken: Times, left: Times | None) -> Times:
+        bands = taken.reshape(-1, self.lines, self.columns, self.segment)
+        ready = bands.transpose(0, 2, 1, 3).ravel() + 1
+        return in_order(ready if left is None else np.maximum(ready, places(left, BUFFER)))
 
 
 class Patches(StreamOp):
@@ -51,4 +84,5 @@ class Patches(StreamOp):
             cycles=beats,
             memories=[memory],
             resources=resources([memory], lut=2 * CONTROL_LUT + STREAM_LUT * pe),
+            timing=PatchesTiming(patch, width // patch, patch * features // pe),
         )

@@ -9,11 +9,13 @@ import numpy as np
 from custom_ops.datatypes import signed_bits
 from custom_ops.hw.cost import REQUANT_LUT, STREAM_LUT, resources
 from custom_ops.hw.node import FoldingError, HwNode, HwOp, Site
+from custom_ops.hw.timing import Pipeline
 from custom_ops.op import INT8, OpError
 from custom_ops.requant import check_range, requant, requant_body
 from custom_ops.rounding import ROUNDINGS
 
 MOST_LEFT = 22  # 128 << 22 twice still fits int32
+LATENCY = 6  # cycles
 
 
 def residual_add(a, b, *, a_shift=0, b_shift=0, shift=0, rounding="HALF_EVEN", lo=-128, hi=127):
@@ -75,4 +77,5 @@ class ResidualAdd(HwOp):
             cycles=int(np.prod(folded[:-1])),
             accumulator_bits=signed_bits(-reach, reach - 2),
             resources=resources([], lut=pe * (REQUANT_LUT + 3 * STREAM_LUT)),
+            timing=Pipeline(LATENCY),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -9,15 +11,36 @@ import numpy as np
 from custom_ops.datatypes import signed_bits
 from custom_ops.hw.cost import CONTROL_LUT, REQUANT_LUT, STREAM_LUT, resources
 from custom_ops.hw.node import HwNode, HwOp, Memory, Site
+from custom_ops.hw.timing import BUFFER, NEVER, Times
 from custom_ops.op import INT8, OpError
 from custom_ops.requant import check_range, requant, requant_body
 from custom_ops.rounding import ROUNDINGS
+
+LATENCY = 7  # cycles from a beat of the last token to its mean
 
 
 def token_mean(x, *, shift=0, rounding="HALF_EVEN", lo=-128, hi=127):
     """x int8 [N, T, C] -> int8 [N, 1, C]: clip(round(sum_t x / 2**shift), lo, hi)."""
     total = x.sum(axis=1, keepdims=True, dtype=np.int32)
     return requant(total, 1, 0, shift, rounding=rounding, lo=lo, hi=hi)
+
+
+
+@dataclass(frozen=True)
+class TokenMeanTiming:
+    """left[n, f] = taken[n, T - 1, f] + LATENCY of T tokens of F beats; whatever beat comes waits for room for a mean."""
+
+    tokens: int
+    folds: int
+    reach: ClassVar = BUFFER
+
+    def schedule(self, taken: Sequence[Times], left: Sequence[Times] | None = None) -> list[Times]:
+        return [taken[0].reshape(-1, self.tokens, self.folds)[:, -1].ravel() + LATENCY]
+
+    def room(self, taken: Sequence[Times], left: Sequence[Times]) -> list[Times]:
+        image, beat = np.divmod(np.arange(len(taken[0])), self.tokens * self.folds)
+        means = image * self.folds + np.maximum(beat - (self.tokens - 1) * self.folds, 0)  # begun before this beat
+        return [np.where(means < BUFFER, NEVER, left[0][np.maximum(means - BUFFER, 0)] + 1)]
 
 
 class TokenMean(HwOp):
@@ -54,4 +77,5 @@ class TokenMean(HwOp):
             memories=[memory],
             accumulator_bits=bits,
             resources=resources([memory], lut=CONTROL_LUT + pe * (REQUANT_LUT + 2 * STREAM_LUT)),
+            timing=TokenMeanTiming(tokens, channels // pe),
         )

@@ -9,6 +9,7 @@ import numpy as np
 from custom_ops.hw.cost import resources
 from custom_ops.hw.mat_vec import checked_accumulator_bits
 from custom_ops.hw.matrix import FOLDING, image_cycles, matrix_folding
+from custom_ops.hw.matrix_timing import Core, TokenMixTiming, read_cycles
 from custom_ops.hw.node import HwNode, HwOp, Memory, Site
 from custom_ops.op import INT8, INT32
 from custom_ops.requant import check_range, requant, requant_body
@@ -60,6 +61,8 @@ class TokenMix(HwOp):
             Memory("param", rows, site.parameter_bits(bias, shift)),
             Memory("image", 2 * tokens // folding.simd * (channels // wide), 8 * folding.simd * wide, rom=False),
         ]
+        words, steps = channels // wide, tokens // folding.simd
+        core = Core(folding.pe, folding.simd, folding.out_lanes, steps, read_cycles(2 * steps * words))
         return site.build(
             [site.folded((tokens, channels), folding.in_lanes)],
             [site.folded((rows, channels), folding.out_lanes)],
@@ -67,4 +70,5 @@ class TokenMix(HwOp):
             memories=memories,
             accumulator_bits=bits,
             resources=resources(memories, dsp=folding.dsp, lut=folding.lut(requantized=True)),
+            timing=TokenMixTiming(core, tokens, rows, words, wide // folding.in_lanes, wide // folding.pe),
         )

@@ -3,15 +3,45 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
+
+import numpy as np
 
 from custom_ops.hw.cost import STREAM_LUT, resources
 from custom_ops.hw.node import FoldingError, HwNode, Site, StreamOp, divisors
+from custom_ops.hw.timing import Times, in_order, last_of, places
+
+PLACES = 2  # wide words in its skid buffer
 
 
 def width_converter(x, in_lanes=1, out_lanes=1):
     """x [...] -> x."""
     return x
+
+
+
+@dataclass(frozen=True)
+class WidthTiming:
+    """Of words of `ratio` narrow beats.
+
+    Collecting, a word leaves a cycle after its last beat; serialising, its beats leave from the cycle after it on, one a cycle.
+    """
+
+    ratio: int
+    collects: bool
+    reach: ClassVar = PLACES
+
+    def schedule(self, taken: Sequence[Times], left: Sequence[Times] | None = None) -> list[Times]:
+        if self.collects:
+            return [last_of(taken[0], self.ratio) + 1]
+        return [in_order(np.repeat(taken[0] + 1, self.ratio))]
+
+    def room(self, taken: Sequence[Times], left: Sequence[Times]) -> list[Times]:
+        if self.collects:
+            return [np.repeat(places(left[0], PLACES), self.ratio)]
+        return [places(last_of(left[0], self.ratio), PLACES)]
 
 
 class WidthConverter(StreamOp):
@@ -39,4 +69,5 @@ class WidthConverter(StreamOp):
             in_bits=bits,
             out_bits=bits,
             resources=resources([], lut=2 * STREAM_LUT * max(lanes) * bits // 8),
+            timing=WidthTiming(max(lanes) // min(lanes), collects=lanes[1] > lanes[0]),
         )

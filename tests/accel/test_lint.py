@@ -25,6 +25,8 @@ def test_verilator_has_no_warning(module):
         ("mat_vec", ["-GK=96", "-GSIMD=7"], "mat_vec_SIMD_must_divide_K"),
         ("token_mix", ["-GC=96", "-GPE=5"], "token_mix_PE_must_divide_C"),
         ("channel_lut", ["-GC=96", "-GPE=5"], "channel_lut_PE_must_divide_C"),
+        ("table_lane", ["-GB=8"], "table_lane_B_must_be_0_to_7"),
+        ("interpolate", ["-GB=8"], "interpolate_B_must_be_1_to_7"),
         ("channel_requant", ["-GC=96", "-GPE=5"], "channel_requant_PE_must_divide_C"),
         ("token_mean", ["-GC=96", "-GPE=5"], "token_mean_PE_must_divide_C"),
         ("patches", ["-GPE=8"], "patches_PE_must_divide_P_times_F"),

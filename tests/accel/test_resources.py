@@ -26,6 +26,9 @@ CASES = {
     "mat_vec": (mat_vec("dut", *matrix(96, 96), 64, Folding(3, 6), Rounding()), 4, 18),
     "token_mix": (token_mix("dut", *matrix(64, 64), 96, Folding(3, 4), Rounding()), 6 + 2, 12),
     "channel_lut": (channel_lut("dut", random_int8(2, 96, 256), 6144, 1), 12, 0),
+    "64 knots": (channel_lut("dut", random_int8(2, 96, 65), 6144, 1), 3, 0),
+    "64 knots, 3 lanes": (channel_lut("dut", random_int8(2, 96, 65), 6144, 3), 3, 0),
+    "32 knots": (channel_lut("dut", random_int8(2, 96, 33), 6144, 1), 2, 0),
     "channel_requant": (
         channel_requant("dut", RNG.integers(-127, 128, 96), *matrix(96, 1)[1:], 6144, 1, Rounding()),
         0,

@@ -70,11 +70,13 @@ def test_one_row_serves_all_channels_on_every_code(channels, width, kind):
     np.testing.assert_array_equal(y, channel_lut(every_code(kind, channels), np.repeat(row, channels, 0), "HALF_UP", LOWEST[kind]))
 
 
+@pytest.mark.parametrize("rounding", ROUNDINGS)
 @pytest.mark.parametrize("kind", [np.int8, np.uint8])
-def test_hardware_faces_agree_on_every_code(kind):
-    table = int8(np.random.default_rng(0), 6, 256)
-    y = assert_faces_agree(HwChannelLUT, every_code(kind, 6), table, lowest=LOWEST[kind], PE=3)
-    np.testing.assert_array_equal(y, table.T)
+@pytest.mark.parametrize("width", [256, *KNOTS.values()])
+def test_hardware_faces_agree_on_every_code(width, kind, rounding):
+    table = int8(np.random.default_rng(0), 6, width)
+    y = assert_faces_agree(HwChannelLUT, every_code(kind, 6), table, rounding=rounding, lowest=LOWEST[kind], PE=3)
+    np.testing.assert_array_equal(y, channel_lut(every_code(kind, 6), table, rounding, LOWEST[kind]))
 
 
 def test_rank_three_keeps_channels_innermost():
@@ -162,9 +164,23 @@ def test_hardware_node_answers():
     assert hw.resources["bram"] == 12
 
 
-def test_hardware_node_refuses_a_wrong_folding_and_a_knot_table():
+@pytest.mark.parametrize(("pe", "blocks"), [(1, 3), (2, 4), (3, 3), (96, 0)])
+def test_the_hardware_node_of_knots_holds_the_last_ones_apart(pe, blocks):
+    node = helper.make_node("ChannelLUT", ["x", "t"], ["y"], name="lut", domain="psaflow.hw", PE=pe)
+    hw = hardware_node(node, {"t": np.zeros((96, 65), np.int8)}, {"x": ("N", 64, 96)})
+    lanes = [f"{lane:02d}" for lane in range(pe)]
+    assert [tuple(memory) for memory in hw.memories] == [
+        *((f"table_{lane}", 96 // pe * 64, 8) for lane in lanes),
+        *((f"last_{lane}", 96 // pe, 8) for lane in lanes),
+    ]
+    assert (hw.resources["bram"], hw.resources["dsp"]) == (blocks, 0)
+
+
+def test_hardware_node_refuses_a_wrong_folding_and_a_table_that_is_none():
     node = helper.make_node("ChannelLUT", ["x", "t"], ["y"], name="lut", domain="psaflow.hw", PE=4)
     with pytest.raises(FoldingError, match="ChannelLUT lut: PE=4 must divide 6 channels; try 1, 2, 3, 6"):
         hardware_node(node, {"t": np.zeros((6, 256), np.int8)}, {"x": (1, 2, 6)})
-    with pytest.raises(FoldingError, match=r"ChannelLUT lut: table 't' is int8\[4, 65\], must be int8\[4, 256\]"):
-        hardware_node(node, {"t": np.zeros((4, 65), np.int8)}, {"x": (1, 2, 4)})
+    with pytest.raises(FoldingError, match="ChannelLUT lut: its table has 64 entries; 256, or 129, 65, 33, 17, 9, 5, 3 knots"):
+        hardware_node(node, {"t": np.zeros((4, 64), np.int8)}, {"x": (1, 2, 4)})
+    with pytest.raises(FoldingError, match=r"ChannelLUT lut: table 't' is int8\[1, 65\], must be int8\[4, 65\]"):
+        hardware_node(node, {"t": np.zeros((1, 65), np.int8)}, {"x": (1, 2, 4)})

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from custom_ops.channel_lut import channel_lut
 from passes.finn.table_to_psa_lut import TableToPSALUT
 from passes.infer_channel_lut import InferChannelLUT
 from tests.passes.finn.graphs import annotated, assert_equal_in_finn, datatypes
@@ -32,12 +33,14 @@ def test_every_code_of_every_channel_is_equal_in_finn(finn, kind: str, lowest: i
     assert_equal_in_finn(annotated(table(kind, lowest, shape=shape)), TableToPSALUT(), x=x)
 
 
-def test_knots_are_full_tables_before() -> None:
+@pytest.mark.parametrize("rounding", ["HALF_EVEN", "HALF_UP"])
+def test_knots_become_full_tables(rounding: str) -> None:
     knots = TABLE[:, ::8]
     knots = np.concatenate([knots, knots[:, -1:]], 1)
-    text = table(width="33", values=knots).replace("psaflow.hw.", "psaflow.")
+    text = table(width="33", values=knots).replace("psaflow.hw.", "psaflow.").replace("<lowest", f'<rounding = "{rounding}", lowest')
     after = apply(annotated(text), InferChannelLUT(), TableToPSALUT())
-    assert constant(after, node(after, "PSALUT").input[1]).shape == (3, 256)
+    codes = np.repeat(np.arange(-128, 128)[:, None], 3, 1).astype(np.int8)
+    np.testing.assert_array_equal(constant(after, node(after, "PSALUT").input[1]), channel_lut(codes, knots, rounding).T)
 
 
 def test_tables_of_another_domain_are_left_alone() -> None:
