@@ -5,7 +5,6 @@ A node says which parts its RTL has (bits of adders, of registers behind a selec
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -83,12 +82,16 @@ PRICES: Mapping[str, Mapping[str, Price]] = {
         "xcup": lambda n: {1: 0}.get(n, 20.0 * n - 20),
     },
     # an int8 product without a DSP
-    "product": {"ecp5": lambda: 96, "xcup": lambda: 64},
+    "product": {"ecp5": lambda: 140, "xcup": lambda: 64},
     # the FIFO with credits at a module's end: (width, places, beats of an image)
     "output": {
-        "ecp5": lambda width, places, beats: 15 * math.log2(max(places, 2)) + 1.7 * _counter(beats) + 6 * _ceil(width, 4) * _ceil(places, 16),
-        "xcup": lambda width, places, beats: 10 * math.log2(max(places, 2)) + 1.3 * _counter(beats) + 8 * _ceil(width, 14) * _ceil(places, 32),
+        "ecp5": lambda width, places, beats: 15 * _counter(places) + 1.7 * _counter(beats) + 6 * _ceil(width, 4) * _ceil(places, 16),
+        "xcup": lambda width, places, beats: 10 * _counter(places) + 1.3 * _counter(beats) + 8 * _ceil(width, 14) * _ceil(places, 32),
     },
+    # two products taken out of one DSP
+    "unpack": {"ecp5": lambda: 20, "xcup": lambda: 20},
+    # a line between two knots, codes 2**bits apart
+    "line": {"ecp5": lambda bits: 30 + 12 * bits, "xcup": lambda bits: 20 + 6 * bits},
     # two registers between streams: (width with TLAST)
     "skid": {"ecp5": lambda width: width + 6, "xcup": lambda width: width + 4},
     # a counter that wraps: (what it counts to)
@@ -102,6 +105,24 @@ PRICES: Mapping[str, Mapping[str, Price]] = {
     # handshake and control that no size changes
     "control": {"ecp5": lambda: 20, "xcup": lambda: 12},
 }
+
+
+def requantizers(lanes: int, value_bits: int, least: int, most: int) -> Part:
+    """`lanes` requantizations of values of that many bits by shifts from `least` to `most`."""
+    shift = (most - least).bit_length()
+    return Part("requant", lanes, (max(value_bits, least + 2 ** max(shift, 1) - 1, 9) + 1, shift))
+
+
+def output(lanes: int, beats: int, bits: int = 8, places: int = 16) -> Part:
+    """The FIFO at a module's end: `lanes` elements of `bits` bits a beat, TLAST after `beats`."""
+    return Part("output", 1, (lanes * bits, places, beats))
+
+
+def written_by_lanes(memory: Memory, bits: int) -> list[Memory]:
+    """A memory that is written `bits` bits of a word at a time: in LUTs one for each lane."""
+    if memory.in_luts:
+        return [Memory(memory.name, memory.depth, bits, rom=False)] * (memory.width // bits)
+    return [memory]
 
 
 def usage(parts: Iterable[Part], memories: Iterable[Memory], multipliers: Iterable[tuple[int, int, int]], family: str) -> Usage:
