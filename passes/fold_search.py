@@ -110,6 +110,29 @@ class Search:
             low, high = (low, middle) if self.fits(targets[middle], reserve) else (middle + 1, high)
         return targets[low] if low < len(targets) else None
 
+    @property
+    def slowest(self) -> int:
+        """Cycles per image of the smallest folding of all."""
+        return self._targets()[-1]
+
+    def relief(self, cycles: int, choices: Mapping[str, Choice]) -> str:
+        """What the next quicker folding would change: which nodes bind at `cycles`, and what it would take."""
+        quicker = [target for target in self._targets() if target < cycles]
+        binding = [name for name, choice in choices.items() if choice.planned.cycles == cycles]
+        names = ", ".join(binding[:3]) + (f" and {len(binding) - 3} more" if len(binding) > 3 else "")
+        while quicker:
+            target = quicker.pop()
+            try:
+                better, usage = self.best(target)
+            except PassRefusal:
+                break
+            reached = max(choice.planned.cycles for choice in better.values())
+            if reached < cycles:
+                before = sum((choice.usage for choice in choices.values()), NOTHING)
+                more = [f"{getattr(usage, r) - getattr(before, r):+d} {r}" for r in ("lut", "dsp", "bram")]
+                return f"{reached} cycles if {names} get more products or lanes: {', '.join(more)}"
+        return f"{names} cannot be quicker"
+
     def _over(self, usage: Usage) -> float:
         """How far a design is from fitting: the worst resource's need over what there is."""
         settled = self.budget.settled(usage)
