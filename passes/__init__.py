@@ -177,11 +177,11 @@ def dataflow(
 
     `folding` overrides nodes by name; `margin` is the part of the device's LUTs that may be used.
     """
-    behind = (InsertWidthConverters(), SizeFifos())
     return (
         *HARDWARE,
-        FoldToTarget(target_cycles, folding, device, margin, behind),
-        *behind,
+        FoldToTarget(target_cycles, folding, device, margin),
+        InsertWidthConverters(),
+        SizeFifos(),
         InferShapes(),
         AnnotateDatatypes(),
     )

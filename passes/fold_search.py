@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ from passes.graph import Graph, PassRefusal
 from passes.hardware import plan, set_folding
 
 MATRIX = ("MatVec", "TokenMix")
-WIDER = 1.34  # options of up to so many times the fewest products are looked at: they may need fewer block memories
+WIDER, MORE = 2, 8  # options of up to so many times the fewest products, or so many products, are tried: they may spare block memories
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ class Search:
         Exact: sums of choices are merged node by node, and only those that no other beats in every resource go on.
         """
         options = self._options(target)
+        cheapest = [min(options[node.name], key=lambda choice: self.budget.share(choice.usage)) for node in self.nodes]
+        total = sum((choice.usage for choice in cheapest), reserve)
+        if self.budget.fits(total) and not self.budget.to_fabric(total):  # shares add up, so this is the least of all
+            return {node.name: choice for node, choice in zip(self.nodes, cheapest, strict=True)}, total
         sums: list[tuple[Usage, tuple[Choice, ...]]] = [(reserve, ())]
         for node in self.nodes:
             sums = _front((usage + choice.usage, (*taken, choice)) for usage, taken in sums for choice in options[node.name])
@@ -128,8 +133,9 @@ class Search:
                 break
             reached = max(choice.planned.cycles for choice in better.values())
             if reached < cycles:
-                before = sum((choice.usage for choice in choices.values()), NOTHING)
-                more = [f"{getattr(usage, r) - getattr(before, r):+d} {r}" for r in ("lut", "dsp", "bram")]
+                before = self.budget.settled(sum((choice.usage for choice in choices.values()), NOTHING))
+                after = self.budget.settled(usage)
+                more = [f"{getattr(after, r) - getattr(before, r):+d} {r}" for r in ("lut", "dsp", "bram")]
                 return f"{reached} cycles if {names} get more products or lanes: {', '.join(more)}"
         return f"{names} cannot be quicker"
 
@@ -162,15 +168,15 @@ class Search:
             choices = list(self._choices(node, target, lanes))
             if not choices:
                 raise PassRefusal(f"{node.name}: no folding reaches {target} cycles per image; raise target_cycles")
-            found[node.name] = choices
+            found[node.name] = [choice for _, (choice,) in _front((choice.usage, (choice,)) for choice in choices)]
             lanes |= dict(zip(node.output, choices[0].planned.out_lanes, strict=True))
         return found
 
     def _choices(self, node: NodeProto, target: int, lanes: Mapping[str, int]) -> Iterator[Choice]:
         fixed = self.fixed.get(node.name, {})
-        least = math.inf
+        least = math.inf  # products
         for values in self._candidates(node, target, lanes, fixed):
-            if math.prod(values.get(k, 1) for k in ("PE", "SIMD")) > WIDER * least:
+            if math.prod(values.get(k, 1) for k in ("PE", "SIMD")) > max(WIDER * least, MORE):
                 return
             planned = self._plan(node, values)
             if planned is None or not self._joins(node, planned, lanes):
@@ -239,7 +245,15 @@ def _of(fixed: Mapping[str, int], name: str, size: int) -> list[int]:
 def _front(sums: Iterable[tuple[Usage, tuple[Choice, ...]]]) -> list[tuple[Usage, tuple[Choice, ...]]]:
     """Those sums that no other equals or beats in every resource; the first of equals stays."""
     kept: list[tuple[Usage, tuple[Choice, ...]]] = []
+    luts: list[int] = []  # of those kept that matter, rising, with their DSPs, falling
+    dsps: list[int] = []
     for usage, taken in sorted(sums, key=lambda pair: (pair[0].bram, pair[0].lut, pair[0].dsp)):
-        if not any(other.bram <= usage.bram and other.lut <= usage.lut and other.dsp <= usage.dsp for other, _ in kept):
-            kept.append((usage, taken))
+        at = bisect.bisect_right(luts, usage.lut)
+        if at and dsps[at - 1] <= usage.dsp:
+            continue
+        kept.append((usage, taken))
+        end = at
+        while end < len(dsps) and dsps[end] >= usage.dsp:
+            end += 1
+        luts[at:end], dsps[at:end] = [usage.lut], [usage.dsp]
     return kept

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
 from onnx import ModelProto, NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
@@ -15,6 +15,7 @@ from custom_ops.devices import DeviceError
 from custom_ops.devices import device as find_device
 from custom_ops.hw import OPS
 from custom_ops.hw.cost import NOTHING, Usage
+from passes.fold_reserve import reserve
 from passes.fold_search import MATRIX, Budget, Choice, Search
 from passes.graph import Graph, PassRefusal, get_metadata, set_metadata
 from passes.hardware import hardware_nodes, plan, set_folding
@@ -22,15 +23,15 @@ from passes.hardware import hardware_nodes, plan, set_folding
 log = logging.getLogger(__name__)
 FOLDING = "folding_report"  # key of the model's metadata: what was chosen and why, as JSON
 DEVICE = "LFE5U-85F"
-ROUNDS = 4  # of folding and of counting what converters and FIFOs then take
+ROUNDS = 5  # of folding and of counting what converters and FIFOs then take
 
 
 class FoldToTarget(Transformation):
     """The folding that takes the smallest part of the device at `target` cycles per image, or at the fewest cycles that fit it.
 
-    Links have the fewest lanes that reach the target; a matrix unit has the fewest products, or up to a third more where that spares
-    block memories; products for which there is no DSP are made of LUTs. `folding` by node name stands above all that. The cost of
-    what `behind` inserts (converters, FIFOs) is counted on a copy.
+    Links have the fewest lanes that reach the target; a matrix unit has the fewest products, or up to twice as many (or 8) where that spares
+    block memories; products for which there is no DSP are made of LUTs. `folding` by node name stands above all that. Room is kept for
+    the converters and FIFOs that are inserted later. Without a device the cheapest folding at `target` is taken, whatever it needs.
     Refuses a target that no folding reaches, one that the device has no room for (naming what is short, and the nearest that fits),
     a node that does not exist, a value that does not divide.
     """
@@ -41,10 +42,9 @@ class FoldToTarget(Transformation):
         folding: Mapping[str, Mapping[str, int]] | None = None,
         device: str | None = None,
         margin: float = 0.85,
-        behind: Sequence[Transformation] = (),
     ) -> None:
         super().__init__()
-        self.target, self.folding, self.behind = target_cycles, dict(folding or {}), behind
+        self.target, self.folding = target_cycles, dict(folding or {})
         self.device, self.margin = device, margin
 
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
@@ -62,7 +62,7 @@ class FoldToTarget(Transformation):
             choices, usage = search.best(self.target)
             self._set(nodes, choices, 0)
         else:
-            choices, usage = self._fitting(model, search)
+            choices, usage = self._fitting(search)
         self._warn(choices)
         set_metadata(model.model, FOLDING, json.dumps(self._report(search, choices, usage)))
         return model, False
@@ -82,48 +82,35 @@ class FoldToTarget(Transformation):
             set_folding(node, **values)
             plan(graph, node)
 
-    def _fitting(self, model: ModelWrapper, search: Search) -> tuple[dict[str, Choice], Usage]:
-        """The choice that fits with all that `behind` inserts; a refusal with the nearest that fits."""
-        reserve = NOTHING
+    def _fitting(self, search: Search) -> tuple[dict[str, Choice], Usage]:
+        """The choice that fits, with converters and FIFOs; a refusal with the nearest that fits."""
+        kept = NOTHING  # for what is inserted later, which depends on the choice
         for _ in range(ROUNDS):
-            target = self.target if self.target is not None else search.fastest(reserve=reserve)
+            target = self.target if self.target is not None else search.fastest(reserve=kept)
             if target is None:
-                raise PassRefusal(self._too_small(search, search.slowest, reserve))
-            choices, usage = search.best(target, reserve)
-            moved = search.budget.to_fabric(usage)
-            self._set(search.nodes, choices, moved)
-            inserted = self._inserted(model)
-            if search.budget.fits(usage) and inserted == reserve:
                 break
-            if not search.budget.fits(usage) and (inserted == reserve or self.target is None):
+            choices, usage = search.best(target, kept)
+            self._set(search.nodes, choices, search.budget.to_fabric(usage))
+            inserted = reserve(search.graph, search.budget.device.family)
+            if search.budget.fits(usage) and inserted == kept:
+                return choices, usage
+            if not search.budget.fits(usage) and kept != NOTHING:
                 break
-            reserve = inserted
-        if not search.budget.fits(usage):
-            raise PassRefusal(self._too_small(search, target, reserve))
-        return choices, usage
+            kept = inserted
+        else:
+            if search.budget.fits(usage):
+                return choices, usage
+        raise PassRefusal(self._too_small(search, search.slowest if target is None else target, kept))
 
-    def _too_small(self, search: Search, target: int, reserve: Usage) -> str:
-        lacks = search.budget.lacks(search.best(target, reserve)[1])
-        nearest = search.fastest(target + 1, reserve)
-        way = f"the nearest folding that fits takes {nearest} (target_cycles: {nearest})" if nearest else "no slower folding fits; take a larger device"
+    def _too_small(self, search: Search, target: int, kept: Usage) -> str:
+        lacks = search.budget.lacks(search.best(target, kept)[1])
+        nearest = search.fastest(target + 1, kept)
+        way = f"the nearest that fits is target_cycles: {nearest}" if nearest else "no slower folding fits; take a larger device"
         return f"{search.budget.device.name}: {target} cycles per image need {lacks}; {way}"
-
-    def _inserted(self, model: ModelWrapper) -> Usage:
-        """What the passes behind this one add: converters and FIFOs."""
-        if not self.behind:
-            return NOTHING
-        proto = ModelProto()
-        proto.CopyFrom(model.model)
-        copy = ModelWrapper(proto)
-        before = {n.name for n in copy.graph.node}
-        for step in self.behind:
-            copy = copy.transform(step, make_deepcopy=False, cleanup=False)
-        graph, family = Graph(copy), find_device(self.device or DEVICE).family
-        return _sum(plan(graph, node).usage(family) for node in hardware_nodes(graph) if node.name not in before)
 
     @staticmethod
     def _set(nodes: list[NodeProto], choices: Mapping[str, Choice], moved: int) -> None:
-        """Writes the choices to the nodes, `moved` products in LUTs: in the units at the end of the graph first, whole units where it goes."""
+        """Writes the choices to the nodes, `moved` products in LUTs: those of whole units, from the end of the graph on."""
         for node in nodes:
             set_folding(node, **choices[node.name].values)
         for node in reversed(nodes):
@@ -146,7 +133,7 @@ class FoldToTarget(Transformation):
         slowest = next(name for name, choice in choices.items() if choice.planned.cycles == cycles)
         relief = search.relief(cycles, choices)
         settled = budget.settled(usage)
-        used = {"lut": (settled.lut, budget.device.lut), "dsp": (settled.dsp, budget.device.dsp), "bram": (settled.bram, budget.device.bram)}
+        used = {name: (getattr(settled, name), getattr(budget.device, name)) for name in ("lut", "dsp", "bram")}
         report: dict[str, object] = {
             "device": self.device, "target_cycles": self.target, "cycles": cycles, "bottleneck": slowest, "relief": relief,
             "fabric_products": budget.to_fabric(usage), "estimate": {name: {"used": u, "available": a} for name, (u, a) in used.items()},
@@ -161,7 +148,3 @@ def folding_report(model: ModelProto) -> dict[str, object] | None:
     """What FoldToTarget noted in the model's metadata."""
     text = get_metadata(model, FOLDING)
     return None if text is None else json.loads(text)
-
-
-def _sum(usages: Iterable[Usage]) -> Usage:
-    return sum(usages, NOTHING)
