@@ -16,6 +16,7 @@ from accel import verilog
 from accel.instance import RTL, Folding, Instance, InstanceError, Rounding
 from custom_ops import HW_DOMAIN
 from custom_ops.hw import FoldingError, HwNode, hardware_node
+from custom_ops.hw.matrix import FOLDING as MATRIX_FOLDING
 
 TOP = "psaflow_top"
 RENAMES = ("Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten")  # same elements in the same order
@@ -265,7 +266,7 @@ def _constant(node: NodeProto) -> dict[str, np.ndarray]:
 
 def _folding(given: Mapping[str, int]) -> Folding:
     """The folding of a matrix unit's attributes."""
-    return Folding(*(given.get(name, 1) for name in ("PE", "SIMD", "in_lanes", "out_lanes")))
+    return Folding(*(given.get(name, default) for name, default in MATRIX_FOLDING.items()))
 
 
 def instance_of(

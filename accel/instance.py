@@ -12,7 +12,8 @@ from custom_ops.datatypes import accumulator_bits, signed_bits
 
 RTL = Path(__file__).with_name("rtl")
 _OUT = ("output_buffer", "delay")
-_MATRIX = ("matrix_core", "dot_products", "adder_tree", "requant", "rom_stream", "lane_ram", "ping_pong", *_OUT)
+_PRODUCTS = ("dot_products", "packed_products", "lut_multiplier", "adder_tree")
+_MATRIX = ("matrix_core", *_PRODUCTS, "requant", "rom_stream", "lane_ram", "ping_pong", *_OUT)
 _USES = {
     "patches": ("ping_pong", "ram", *_OUT),
     "channel_lut": ("table_lane", "interpolate", "dual_rom", "rom", *_OUT),
@@ -92,9 +93,12 @@ class Folding:
     simd: int = 1  # products of a result at once
     in_lanes: int = 1
     out_lanes: int = 1
+    fabric: int = 0  # of the pe * simd products, those made of LUTs
+    packed: int = 0  # 1: two products that share an operand in one DSP48E2
 
     def parameters(self) -> dict[str, int]:
-        return {"PE": self.pe, "SIMD": self.simd, "IN_LANES": self.in_lanes, "OUT_LANES": self.out_lanes}
+        lanes = {"IN_LANES": self.in_lanes, "OUT_LANES": self.out_lanes}
+        return {"PE": self.pe, "SIMD": self.simd, **lanes, "FABRIC": self.fabric, "PACKED": self.packed}
 
     @property
     def results(self) -> int:

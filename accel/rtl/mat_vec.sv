@@ -19,6 +19,8 @@ module mat_vec #(
   parameter int SIMD       = 6,
   parameter int IN_LANES   = 1,
   parameter int OUT_LANES  = 1,
+  parameter int FABRIC     = 0,
+  parameter int PACKED     = 0,
   parameter int ACC_BITS   = 24,
   parameter int BIAS_BITS  = 16,
   parameter int SHIFT_BASE = 0,
@@ -127,7 +129,8 @@ module mat_vec #(
     .clk, .rst_n, .advance, .primed, .data(weights)
   );
   matrix_core #(
-    .PE(PE), .SIMD(SIMD), .OUT_LANES(OUT_LANES), .READ(READ), .PERIOD(COLS),
+    .PE(PE), .SIMD(SIMD), .OUT_LANES(OUT_LANES), .FABRIC(FABRIC), .PACKED(PACKED),
+    .READ(READ), .PERIOD(COLS),
     .BEATS(TOKENS * M / OUT_LANES), .ACC_BITS(ACC_BITS), .BIAS_BITS(BIAS_BITS),
     .SHIFT_BASE(SHIFT_BASE), .SHIFT_BITS(SHIFT_BITS), .REQUANT(REQUANT), .HALF_UP(HALF_UP),
     .LO(LO), .HI(HI), .PARAM_LANES(LANES), .PARAM_WORDS(M / LANES), .PARAM_FILE(PARAM_FILE)

@@ -15,6 +15,8 @@ module matrix_core #(
   parameter int PE           = 4,
   parameter int SIMD         = 12,
   parameter int OUT_LANES    = 1,
+  parameter int FABRIC       = 0,
+  parameter int PACKED       = 0,
   parameter int READ         = 1,
   parameter int PERIOD       = 8,
   parameter int BEATS        = 6144,
@@ -84,7 +86,7 @@ module matrix_core #(
 
   logic [PE*SUM_BITS-1:0] sums;
   dot_products #(
-    .PE(PE), .SIMD(SIMD)
+    .PE(PE), .SIMD(SIMD), .FABRIC(FABRIC), .PACKED(PACKED)
   ) dots (
     .clk, .own, .shared, .sums
   );

@@ -17,6 +17,8 @@ module token_mix #(
   parameter int SIMD       = 4,
   parameter int IN_LANES   = 1,
   parameter int OUT_LANES  = 1,
+  parameter int FABRIC     = 0,
+  parameter int PACKED     = 0,
   parameter int ACC_BITS   = 24,
   parameter int BIAS_BITS  = 16,
   parameter int SHIFT_BASE = 0,
@@ -186,7 +188,8 @@ module token_mix #(
     .clk, .rst_n, .advance, .primed, .data(weights)
   );
   matrix_core #(
-    .PE(PE), .SIMD(SIMD), .OUT_LANES(OUT_LANES), .READ(READ), .PERIOD(STEPS),
+    .PE(PE), .SIMD(SIMD), .OUT_LANES(OUT_LANES), .FABRIC(FABRIC), .PACKED(PACKED),
+    .READ(READ), .PERIOD(STEPS),
     .BEATS(U * C / OUT_LANES), .ACC_BITS(ACC_BITS), .BIAS_BITS(BIAS_BITS),
     .SHIFT_BASE(SHIFT_BASE), .SHIFT_BITS(SHIFT_BITS), .HALF_UP(HALF_UP), .LO(LO), .HI(HI),
     .PARAM_LANES(1), .PARAM_WORDS(U), .PARAM_REPEAT(C / GIVEN), .PARAM_FILE(PARAM_FILE)

@@ -82,7 +82,7 @@ PRICES: Mapping[str, Mapping[str, Price]] = {
         "xcup": lambda n: {1: 0}.get(n, 20.0 * n - 20),
     },
     # an int8 product without a DSP
-    "product": {"ecp5": lambda: 140, "xcup": lambda: 64},
+    "product": {"ecp5": lambda: 97, "xcup": lambda: 64},
     # the FIFO with credits at a module's end: (width, places, beats of an image)
     "output": {
         "ecp5": lambda width, places, beats: 15 * _counter(places) + 1.7 * _counter(beats) + 6 * _ceil(width, 4) * _ceil(places, 16),
