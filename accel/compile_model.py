@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from accel import tools
+from accel import registers, tools
 
 log = logging.getLogger(__name__)
 
 _HARNESS = Path(__file__).with_name("harness.cc")
+_LITE = _HARNESS.with_name("axi_lite.h")
 _VERILATOR = (
     *("--cc", "--prefix", "Vtop", "-O3", "--x-assign", "fast", "--x-initial", "unique"),
     *("--no-timing", "-Wno-fatal", "-Wno-lint", "-Wno-style"),
@@ -80,7 +81,7 @@ class Module:
         return library
 
     def _digest(self) -> str:
-        texts = [Path(__file__).read_text(), _HARNESS.read_text(), repr(self)]
+        texts = [Path(__file__).read_text(), _HARNESS.read_text(), _LITE.read_text(), repr(self)]
         texts += [tools.version("verilator"), tools.version("g++")]
         return tools.digest(*texts, *(path.read_bytes() for path in self.sources))
 
@@ -131,6 +132,9 @@ class Module:
             for stream in streams:
                 self._check(stream.prefix, stream.bytes, ports, _mangled(stream.prefix), "port")
                 lines.append(_pins(kind, stream.prefix, stream.bytes, f"m.{_mangled(stream.prefix)}", ports))
+        if f"{registers.PREFIX}_awvalid" in ports:
+            names = [pin for pin in registers.PORTS if not pin.endswith("prot")]
+            lines += [f"  s.lite.{pin} = &m.{registers.PREFIX}_{pin};" for pin in names]
         for tap in self.taps:
             variable = f"{_mangled(self.top)}__DOT__{_mangled(tap.signal)}"
             self._check(tap.signal, tap.bytes, inside, variable, "signal")

@@ -1,5 +1,6 @@
 """A dataflow model (4_dataflow.onnx) -> SystemVerilog wrappers, their memory files, the top and design.json."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -12,13 +13,14 @@ import onnx
 from onnx import NodeProto, numpy_helper
 
 from accel import instance as rtl
-from accel import verilog
+from accel import registers, verilog
 from accel.instance import RTL, Folding, Instance, InstanceError, Rounding
 from custom_ops import HW_DOMAIN
 from custom_ops.hw import FoldingError, HwNode, hardware_node
 from custom_ops.hw.matrix import FOLDING as MATRIX_FOLDING
 
 TOP = "psaflow_top"
+GUARD = f"{TOP}_guard"
 RENAMES = ("Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten")  # same elements in the same order
 MOVERS = ("Patches", "Fork", "Fifo", "WidthConverter")  # hand on what they get, of whatever datatype
 _IDENTIFIER = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
@@ -70,6 +72,14 @@ class Link:
 
 
 @dataclass(frozen=True)
+class Registers:
+    """The register file's part of a design."""
+
+    build: str  # 0x and the first 32 bits of the SHA-256 of all other files
+    links: list[str]  # signals, in the order of their stall counters
+
+
+@dataclass(frozen=True)
 class Design:
     """What was emitted; design.json holds the same."""
 
@@ -78,20 +88,21 @@ class Design:
     output: Port
     modules: list[ModuleFiles]
     links: list[Link]
+    registers: Registers | None
 
     def json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
 
 
-def emit(model: onnx.ModelProto, folder: Path) -> Design:
+def emit(model: onnx.ModelProto, folder: Path, registers: bool = True) -> Design:
     """Write the accelerator of `model` to `folder`, in place of what an earlier call wrote there.
 
-    The model's nodes are of domain psaflow.hw with streams in one piece: equal lanes at both ends, one reader per
-    tensor. EmitError, before anything is written, names the node that does not fit.
+    registers: with an AXI4-Lite slave (accel/registers.py) and a guard that keeps images whole; without, TLAST is ignored.
+    The model's nodes are of domain psaflow.hw with streams in one piece: equal lanes at both ends, one reader per tensor.
+    EmitError, before anything is written, names the node that does not fit.
     """
-    graph = _Graph(model)
-    design = graph.design()
-    texts = graph.texts()
+    graph = _Graph(model, registers)
+    texts, design = graph.texts(), graph.design()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "design.json").unlink(missing_ok=True)
     for stale in [*folder.glob("*.sv"), *folder.glob("*.hex")]:
@@ -106,8 +117,10 @@ def emit(model: onnx.ModelProto, folder: Path) -> Design:
 class _Graph:
     """The model's hardware nodes, planned and connected."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, registers: bool) -> None:
         graph = model.graph
+        self.entry = GUARD if registers else "s_axis"  # the stream that the first node reads
+        self.registers: Registers | None = None
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self.shapes = _shapes(graph)
         inputs = [value for value in graph.input if value.name not in self.constants]
@@ -137,23 +150,32 @@ class _Graph:
             raise EmitError(f"no node reads the image '{self.source}'")
 
     def design(self) -> Design:
-        reader = self.plans[self.readers[self.source]]
-        last = self.links[self._streamed(self.sink)]
+        """What `texts` gave."""
         return Design(
             top=TOP,
-            input=Port(reader.in_lanes[0], 8, reader.in_beats[0], self.source),
-            output=Port(last.lanes, last.bits, last.beats_per_image, self.sink),
+            input=self._input(),
+            output=Port(self.last.lanes, self.last.bits, self.last.beats_per_image, self.sink),
             modules=[
                 ModuleFiles(
                     part.name,
-                    self.plans[part.name].op_type,
+                    self.plans[part.name].op_type if part.name in self.plans else part.module,
                     [f"{part.name}.sv", *part.sources],
                     [*part.memories],
                 )
                 for part in self.instances
             ],
             links=list(self.links.values()),
+            registers=self.registers,
         )
+
+    @property
+    def last(self) -> Link:
+        """The link that leaves the accelerator."""
+        return self.links[self._streamed(self.sink)]
+
+    def _input(self) -> Port:
+        reader = self.plans[self.readers[self.source]]
+        return Port(reader.in_lanes[0], 8, reader.in_beats[0], self.source)
 
     def texts(self) -> dict[str, str]:
         """{file: text} of wrappers, memories and the top."""
@@ -165,11 +187,30 @@ class _Graph:
             )
             texts |= part.memories
         wires = {link.signal: link.lanes * link.bits // 8 for link in self.links.values()}
-        last = self.links[self._streamed(self.sink)]
-        source = ("s_axis", self.plans[self.readers[self.source]].in_lanes[0])
-        sink = (last.signal, wires[last.signal])
-        texts[f"{TOP}.sv"] = verilog.top(TOP, self.instances, wires, self.bindings, source, sink)
+        port, sink = self._input(), (self.last.signal, wires[self.last.signal])
+        control = self._add_registers(port, texts) if self.entry == GUARD else None
+        if control is not None:
+            wires = {GUARD: port.lanes} | wires
+            texts |= {f"{part.name}.sv": verilog.wrapper(part, part.module) for part in self.instances[-2:]}
+        source = ("s_axis", port.lanes)
+        texts[f"{TOP}.sv"] = verilog.top(TOP, self.instances, wires, self.bindings, source, sink, control)
         return texts
+
+    def _add_registers(self, port: Port, texts: Mapping[str, str]) -> verilog.Control:
+        """The guard of the input and the register file as the last two instances."""
+        inner = [link.signal for link in self.links.values() if link is not self.last]
+        links = ["s_axis", *inner, self.last.signal]
+        digest = hashlib.sha256("".join(f"{name}\n{text}" for name, text in sorted(texts.items())).encode())
+        build = digest.hexdigest()[:8]
+        self.registers = Registers(f"0x{build}", links)
+        guard = rtl.input_guard(GUARD, port.beats_per_image, port.lanes)
+        slave = rtl.register_file(f"{TOP}_registers", len(links), int(build, 16))
+        self.bindings[GUARD] = {"s_axis": "s_axis", "m_axis": GUARD}
+        self.instances += [guard, slave]
+        joined = {f"link_{pin}": tuple(f"{link}_t{pin}" for link in reversed(links)) for pin in ("valid", "ready")}
+        joined |= {"out_tlast": (f"{self.last.signal}_tlast",)}
+        ports = {pin: kind for pin, kind in slave.pins.items() if pin.startswith(registers.PREFIX)}
+        return verilog.Control(ports, rtl.GUARD_PINS, joined)
 
     def _add(self, node: NodeProto) -> None:
         if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
@@ -209,7 +250,7 @@ class _Graph:
 
     def _check_name(self, node: NodeProto) -> None:
         name, known = node.name, {*self.plans, *(link.signal for link in self.links.values())}
-        if not _IDENTIFIER.fullmatch(name) or _KEYWORDS.fullmatch(name) or name in rtl.MODULES or name == TOP:
+        if not _IDENTIFIER.fullmatch(name) or _KEYWORDS.fullmatch(name) or name in rtl.MODULES or name.startswith(TOP):
             raise EmitError(f"{node.op_type} '{name}': the name is no free Verilog identifier; try mvau_0")
         if name in known or f"{name}_out" in known:
             raise EmitError(f"{node.op_type} {name}: another node has this name; names are unique")
@@ -222,7 +263,7 @@ class _Graph:
         if streamed in self.unsigned and node.op_type not in (*MOVERS, "ChannelLUT"):
             raise EmitError(f"{label}: its input '{name}' is uint8, not int8; put a ChannelLUT before it")
         if streamed == self.source:
-            return "s_axis"
+            return self.entry
         link = self.links[streamed]
         if link.lanes != plan.in_lanes[index]:
             raise EmitError(

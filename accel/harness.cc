@@ -4,7 +4,8 @@
 // defines `Model`, `Streams` and bind(). Python calls the extern "C" functions at the end of this file.
 //
 // One cycle: clk low, drive the inputs, settle, look at every handshake, clk high. A source keeps tvalid and
-// tdata until tready (garbage while tvalid is low); every sink draws tready anew each cycle.
+// tdata until tready (garbage while tvalid is low); every sink draws tready anew each cycle. A top with an
+// AXI4-Lite slave is read and written between the streams' steps, or while they run.
 
 #include <cstdint>
 #include <cstring>
@@ -17,6 +18,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "axi_lite.h"
 #include "verilated.h"
 
 namespace {
@@ -32,6 +34,7 @@ struct Pins {  // of one stream; tlast is null where the port or signal does not
 
 struct Streams {
   std::vector<Pins> inputs, outputs, taps;
+  LitePins lite;
   uint8_t* clk = nullptr;
   uint8_t* rst_n = nullptr;
 };
@@ -56,20 +59,27 @@ class Random {  // xorshift64*
   uint64_t state_;
 };
 
+struct Pause {  // cycles in which a port does not move
+  uint64_t from = 0, until = 0;
+  bool holds(uint64_t cycle) const { return from <= cycle && cycle < until; }
+};
+
 struct Source {
   Pins pins;
   const uint8_t* data = nullptr;
+  const uint8_t* last = nullptr;  // tlast of each beat; null: by packet
   uint64_t beats = 0, sent = 0, packet = 0;  // packet: beats between two tlast, 0: only the last beat has it
   double probability = 1;
+  Pause pause;
   std::vector<uint64_t> cycles;  // in which a beat was taken
 
-  void drive(Random& random) {
+  void drive(Random& random, uint64_t cycle) {
     if (*pins.valid) return;
-    if (sent < beats && random.chance(probability)) {
+    if (sent < beats && !pause.holds(cycle) && random.chance(probability)) {
       *pins.valid = 1;
       std::memcpy(pins.data, data + sent * pins.bytes, pins.bytes);
-      const bool last = packet ? (sent + 1) % packet == 0 : sent + 1 == beats;
-      if (pins.last) *pins.last = last;
+      const bool ends = last ? last[sent] : packet ? (sent + 1) % packet == 0 : sent + 1 == beats;
+      if (pins.last) *pins.last = ends;
     } else {
       const uint32_t garbage = random.next();
       for (uint32_t i = 0; i < pins.bytes; ++i) pins.data[i] = garbage >> (8 * (i & 3));
@@ -85,8 +95,10 @@ struct Recorder {
   bool is_port = true;
   uint64_t expected = 0;  // beats; ports only
   double probability = 1;
+  Pause pause;
   std::vector<uint8_t> data, last, waiting;
   std::vector<uint64_t> cycles;
+  uint64_t blocked = 0, starved = 0;  // cycles: valid and not ready, ready and not valid
   bool offered = false, waiting_last = false;
 
   void check(uint64_t cycle) const {
@@ -106,6 +118,8 @@ struct Recorder {
   }
   bool sample(uint64_t cycle) {  // true: a beat was taken
     check(cycle);
+    blocked += *pins.valid && !*pins.ready;
+    starved += *pins.ready && !*pins.valid;
     if (!*pins.valid) {
       offered = false;
       return false;
@@ -148,6 +162,7 @@ struct Simulation {
   Streams streams;
   std::vector<Source> sources;
   std::vector<Recorder> sinks, taps;
+  Master master;
   std::string message, folder;
   uint64_t cycle = 0, idle = 0, idle_limit = 0, drain = 0, drained = 0;
   bool started = false;
@@ -157,6 +172,7 @@ struct Simulation {
     context.randSeed(static_cast<int>(seed & 0x3fffffff) + 1);
     model = std::make_unique<Model>(&context);
     bind(*model, streams);
+    master.pins = streams.lite;
     for (const Pins& pins : streams.inputs) {
       Source source;
       source.pins = pins;
@@ -184,6 +200,7 @@ struct Simulation {
     const WorkingFolder inside(folder.c_str());
     for (Source& source : sources) *source.pins.valid = 0;
     for (Recorder& sink : sinks) *sink.pins.ready = 0;
+    if (master.pins.awvalid) master.idle();
     if (streams.rst_n) *streams.rst_n = 0;
     for (int i = 0; i < 8; ++i) {
       *streams.clk = 0;
@@ -198,9 +215,11 @@ struct Simulation {
     if (!started) start();
     for (; count > 0; --count) {
       *streams.clk = 0;
-      for (Source& source : sources) source.drive(random);
-      for (Recorder& sink : sinks) *sink.pins.ready = random.chance(sink.probability);
+      for (Source& source : sources) source.drive(random, cycle);
+      for (Recorder& sink : sinks) *sink.pins.ready = !sink.pause.holds(cycle) && random.chance(sink.probability);
+      master.drive(random);
       model->eval();
+      master.sample();
       bool progress = false, missing = false;
       for (Source& source : sources) {
         if (!source.fires()) continue;
@@ -220,6 +239,7 @@ struct Simulation {
       taken_.assign(sources.size(), 0);
       for (size_t i = 0; i < sources.size(); ++i) taken_[i] = sources[i].fires();
       tick();
+      master.advance();
       for (size_t i = 0; i < sources.size(); ++i) {
         if (!taken_[i]) continue;
         *sources[i].pins.valid = 0;
@@ -286,9 +306,11 @@ API void psaflow_limits(Simulation* s, uint64_t idle_limit, uint64_t drain) {
   s->idle_limit = idle_limit;
   s->drain = drain;
 }
-API void psaflow_input(Simulation* s, int index, const uint8_t* data, uint64_t beats, uint64_t packet, double p) {
+API void psaflow_input(Simulation* s, int index, const uint8_t* data, const uint8_t* last, uint64_t beats, uint64_t packet,
+                       double p) {
   Source& source = s->sources.at(index);
   source.data = data;
+  source.last = last;
   source.beats = beats;
   source.packet = packet;
   source.probability = p;
@@ -296,6 +318,12 @@ API void psaflow_input(Simulation* s, int index, const uint8_t* data, uint64_t b
 API void psaflow_output(Simulation* s, int index, uint64_t beats, double p) {
   s->sinks.at(index).expected = beats;
   s->sinks.at(index).probability = p;
+  s->drained = 0;
+}
+
+// kind 0: input port, 1: output port; it offers or takes no beat from one cycle until another.
+API void psaflow_pause(Simulation* s, int kind, int index, uint64_t from, uint64_t until) {
+  (kind == 0 ? s->sources.at(index).pause : s->sinks.at(index).pause) = {from, until};
 }
 
 // Runs up to `cycles` cycles: 0 go on, 1 every expected beat came, 2 failed (see psaflow_message).
@@ -307,6 +335,24 @@ API int psaflow_step(Simulation* s, uint64_t cycles) {
     return kFailed;
   }
 }
+// A read or write of the AXI4-Lite slave, the streams going on meanwhile: 1 done, 2 failed (see psaflow_message).
+API int psaflow_access(Simulation* s, int write, uint32_t address, uint32_t* data, uint32_t* response) {
+  if (!s->master.pins.awvalid) {
+    s->message = "the design has no registers";
+    return kFailed;
+  }
+  s->master.begin(write, address, *data);
+  for (int cycles = 0; s->master.busy; ++cycles) {
+    if (cycles == 10000) {
+      s->message = "AXI4-Lite: no answer";
+      return kFailed;
+    }
+    if (psaflow_step(s, 1) == kFailed) return kFailed;
+  }
+  *data = s->master.data;
+  *response = s->master.response;
+  return kDone;
+}
 API const char* psaflow_message(Simulation* s) { return s->message.c_str(); }
 API const char* psaflow_waits(Simulation* s) { return (s->message = s->waits()).c_str(); }
 API uint64_t psaflow_cycle(Simulation* s) { return s->cycle; }
@@ -315,6 +361,10 @@ API uint64_t psaflow_sent(Simulation* s, int index, const uint64_t** cycles) {
   const Source& source = s->sources.at(index);
   *cycles = source.cycles.data();
   return source.cycles.size();
+}
+API void psaflow_stalls(Simulation* s, int kind, int index, uint64_t* blocked, uint64_t* starved) {
+  *blocked = recorder(s, kind, index).blocked;
+  *starved = recorder(s, kind, index).starved;
 }
 API uint64_t psaflow_record(Simulation* s, int kind, int index, const uint8_t** data, const uint64_t** cycles,
                             const uint8_t** last) {

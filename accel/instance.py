@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from accel import packing
+from accel import packing, registers
 from custom_ops.channel_lut import interpolated_bits
 from custom_ops.datatypes import accumulator_bits, signed_bits
 
@@ -25,6 +25,8 @@ _USES = {
     "stream_fork": ("skid_buffer",),
     "fifo": ("ram", *_OUT),
     "width_converter": ("skid_buffer",),
+    "input_guard": ("skid_buffer",),
+    "register_file": ("event_counters", "ram"),
 }
 MODULES = frozenset(_USES) | {used for uses in _USES.values() for used in uses}
 
@@ -48,6 +50,7 @@ class Instance:
     inputs: dict[str, int]
     outputs: dict[str, int]
     memories: dict[str, str] = field(default_factory=dict)  # file -> text for $readmemh
+    pins: dict[str, tuple[str, int]] = field(default_factory=dict)  # beside clk, rst_n and streams: direction, bits
 
     @property
     def sources(self) -> list[str]:
@@ -299,3 +302,23 @@ def width_converter(name: str, in_lanes: int, out_lanes: int, bits: int = 8) -> 
     parameters = {"IN_LANES": in_lanes, "OUT_LANES": out_lanes, "BITS": bits}
     streams = {"s_axis": in_lanes * bits // 8}
     return Instance(name, "width_converter", parameters, streams, {"m_axis": out_lanes * bits // 8})
+
+
+GUARD_PINS = ("ignore_tlast", "image_in", "short_image", "long_image")  # between the guard and the registers
+
+
+def input_guard(name: str, beats: int, lanes: int) -> Instance:
+    """Images of `beats` beats of `lanes` bytes."""
+    pins = {pin: ("input" if pin == "ignore_tlast" else "output", 1) for pin in GUARD_PINS}
+    parameters = {"WIDTH": 8 * lanes, "BEATS": beats}
+    return Instance(name, "input_guard", parameters, {"s_axis": lanes}, {"m_axis": lanes}, pins=pins)
+
+
+def register_file(name: str, links: int, build: int) -> Instance:
+    """Registers of a design of `links` links whose hash begins with the 32 bits `build`."""
+    pins = {f"{registers.PREFIX}_{port}": kind for port, kind in registers.PORTS.items()}
+    pins |= {pin: ("output" if pin == "ignore_tlast" else "input", 1) for pin in GUARD_PINS}
+    pins |= {"out_tlast": ("input", 1), "link_valid": ("input", links), "link_ready": ("input", links)}
+    signed = build - (build >> 31 << 32)  # an unsized number is an int
+    parameters = {"LINKS": links, "MAGIC": registers.MAGIC, "VERSION": registers.VERSION, "BUILD": signed}
+    return Instance(name, "register_file", parameters, {}, {}, pins=pins)

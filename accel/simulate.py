@@ -48,6 +48,7 @@ class Simulation:
     cycles_per_image: (
         float | None
     )  # between the last logits of consecutive images, once filled; None: one image
+    ends: np.ndarray  # int64 [images], cycle in which each image's last logit left
     latency_cycles: int  # from the first byte of image 0 to its first logit
     seconds: float  # wall clock of the simulation alone
 
@@ -59,6 +60,7 @@ def simulate(
     seed: int = 0,
     stalls: float = 0.0,
     taps: bool = True,
+    pauses: Mapping[str, tuple[int, int]] | None = None,
     work: Path | None = None,
     idle_cycles: int = 1_000_000,
     timeout_seconds: float | None = None,
@@ -67,7 +69,8 @@ def simulate(
     """Feed `images` uint8 [n, 32, 32, 3] to the design in `folder`/rtl and compare what passes each link.
 
     references: {tensor: integers [n, ...]} for any of the design's tensors, element order as in the stream
-    (tokens outer, channels inner). stalls: chance in a cycle that the source or the sink waits. taps: False
+    (tokens outer, channels inner). stalls: chance in a cycle that the source or the sink waits. pauses: {"s_axis" or "m_axis": (from,
+    until)}, cycles in which the source or the sink does. taps: False
     observes only the logits, and is faster. work: folder of the compiled models (default: `folder`/sim).
     SimulationError at a deadlock, a protocol violation or a wrong TLAST; ValueError where shapes do not fit.
     """
@@ -91,6 +94,7 @@ def simulate(
         seed,
         1.0 - stalls,
         1.0 - stalls,
+        pauses,
         idle_cycles=idle_cycles,
         timeout_seconds=timeout_seconds,
         progress=progress,
@@ -157,6 +161,7 @@ def _judge(
         first_wrong=first,
         cycles=run.cycles,
         cycles_per_image=float(intervals[len(intervals) // 2 :].mean()) if len(intervals) else None,
+        ends=ends,
         latency_cycles=int(out.cycles[0]) - run.first_input_cycle["s_axis"],
         seconds=run.seconds,
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from accel.compile_model import Module, SimulationError, Stream, Tap, verilator_options
 
-__all__ = ["Beats", "Run", "SimulationError", "Simulator", "Stream", "Tap", "build"]
+__all__ = ["Access", "Answer", "Beats", "Run", "SimulationError", "Simulator", "Stream", "Tap", "build"]
 
 _SLICE = 50_000  # cycles between two looks at the clock
 
@@ -25,6 +25,25 @@ class Beats:
     data: np.ndarray
     cycles: np.ndarray
     last: np.ndarray | None
+    blocked: int = 0  # cycles in which it was valid and its reader not ready
+    starved: int = 0  # cycles in which its reader was ready and it not valid
+
+
+@dataclass(frozen=True)
+class Access:
+    """One read of a register at the byte `address`, or a write where there is a `value`."""
+
+    address: int
+    value: int | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of an access: the data of a read, the response (0 OKAY, 2 SLVERR), the cycle after it."""
+
+    data: int
+    response: int
+    cycle: int
 
 
 @dataclass(frozen=True)
@@ -36,6 +55,7 @@ class Run:
     taken: dict[str, np.ndarray]  # of each input the cycles in which its beats were taken, uint64 [beats]
     cycles: int
     seconds: float  # wall clock, of the simulation alone
+    answers: tuple[Answer, ...] = ()  # of `before`, then of `after`
 
     @property
     def first_input_cycle(self) -> dict[str, int]:
@@ -72,17 +92,23 @@ class Simulator:
         seed: int = 0,
         valid_probability: float | Mapping[str, float] = 1.0,
         ready_probability: float | Mapping[str, float] = 1.0,
+        pauses: Mapping[str, tuple[int, int]] | None = None,
         timeout_cycles: int = 1_000_000_000,
         idle_cycles: int = 1_000_000,
         drain_cycles: int = 64,
         timeout_seconds: float | None = None,
         progress: Progress | None = None,
+        last: Mapping[str, np.ndarray] | None = None,
+        before: Sequence[Access] = (),
+        after: Sequence[Access] = (),
     ) -> Run:
         """Feed `inputs` {prefix: uint8 [beats, bytes]} until `expected` {prefix: beats} have come out.
 
         The probabilities are those of a new tvalid and of tready in a cycle, for all streams or per prefix.
+        pauses: {prefix: (from, until)}, cycles in which that stream offers or takes no beat.
         Seed 0 starts every register without a reset at 0, other seeds at random. `drain_cycles` more cycles
-        watch for surplus beats.
+        watch for surplus beats. `last` {prefix: bool [beats]}: tlast in place of the stream's packets. `before` and
+        `after` access the top's registers, one by one, before the first beat and after the drain.
         SimulationError after `timeout_cycles`, after `idle_cycles` in which no beat moved anywhere, after
         `timeout_seconds`, at a surplus beat and where an output or a tap breaks the protocol.
         """
@@ -92,15 +118,21 @@ class Simulator:
                 f"expected beats of {sorted(expected)}; "
                 f"the outputs are {sorted(stream.prefix for stream in self.outputs)}"
             )
+        ends = {prefix: np.ascontiguousarray(marks, np.uint8) for prefix, marks in (last or {}).items()}
+        for stream, feed in zip(self.inputs, feeds, strict=True):
+            if stream.prefix in ends and len(ends[stream.prefix]) != len(feed):
+                raise ValueError(f"{stream.prefix}: {len(ends[stream.prefix])} tlast for {len(feed)} beats")
         dll = self._dll
         handle = dll.psaflow_new(seed, str(self.cwd).encode())
         try:
             dll.psaflow_limits(handle, idle_cycles, drain_cycles)
+            answers = [self._access(handle, access) for access in before]
             for index, (stream, feed) in enumerate(zip(self.inputs, feeds, strict=True)):
                 dll.psaflow_input(
                     handle,
                     index,
                     feed.ctypes.data_as(_BYTES),
+                    ends[stream.prefix].ctypes.data_as(_BYTES) if stream.prefix in ends else None,
                     len(feed),
                     stream.packet,
                     _probability(valid_probability, stream.prefix),
@@ -109,16 +141,40 @@ class Simulator:
                 dll.psaflow_output(
                     handle, index, expected[stream.prefix], _probability(ready_probability, stream.prefix)
                 )
+            for prefix, (start, end) in (pauses or {}).items():
+                dll.psaflow_pause(handle, *self._port(prefix), start, end)
             seconds = self._loop(handle, timeout_cycles, timeout_seconds, progress)
+            cycles = dll.psaflow_cycle(handle)
+            outputs = {s.prefix: self._beats(handle, 1, i, s.bytes) for i, s in enumerate(self.outputs)}
+            tapped = {t.signal: self._beats(handle, 2, i, t.bytes) for i, t in enumerate(self.taps)}
+            answers += [self._access(handle, access) for access in after]
             return Run(
-                outputs={s.prefix: self._beats(handle, 1, i, s.bytes) for i, s in enumerate(self.outputs)},
-                taps={t.signal: self._beats(handle, 2, i, t.bytes) for i, t in enumerate(self.taps)},
+                outputs=outputs,
+                taps=tapped,
                 taken={s.prefix: self._taken(handle, i) for i, s in enumerate(self.inputs)},
-                cycles=dll.psaflow_cycle(handle),
+                cycles=cycles,
                 seconds=seconds,
+                answers=tuple(answers),
             )
         finally:
             dll.psaflow_delete(handle)
+
+    def _port(self, prefix: str) -> tuple[int, int]:
+        """(0 for an input, 1 for an output; its number)."""
+        for kind, streams in enumerate((self.inputs, self.outputs)):
+            for index, stream in enumerate(streams):
+                if stream.prefix == prefix:
+                    return kind, index
+        names = ", ".join(stream.prefix for stream in (*self.inputs, *self.outputs))
+        raise ValueError(f"pauses: no stream {prefix}; there are {names}")
+
+    def _access(self, handle: int, access: Access) -> Answer:
+        data, response = ctypes.c_uint32(access.value or 0), ctypes.c_uint32()
+        write = access.value is not None
+        done = self._dll.psaflow_access(handle, write, access.address, ctypes.byref(data), ctypes.byref(response))
+        if done == 2:
+            raise SimulationError(self._dll.psaflow_message(handle).decode())
+        return Answer(data.value, response.value, self._dll.psaflow_cycle(handle))
 
     def _feed(self, stream: Stream, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         if stream.prefix not in inputs:
@@ -165,13 +221,18 @@ class Simulator:
 
     def _beats(self, handle: int, kind: int, index: int, width: int) -> Beats:
         data, cycles, last = _pointers()
+        stalls = ctypes.c_uint64(), ctypes.c_uint64()
+        self._dll.psaflow_stalls(handle, kind, index, *map(ctypes.byref, stalls))
+        blocked, starved = (count.value for count in stalls)
         n = self._dll.psaflow_record(handle, kind, index, *map(ctypes.byref, (data, cycles, last)))
         if n == 0:
-            return Beats(np.zeros((0, width), np.uint8), np.zeros(0, np.uint64), None)
+            return Beats(np.zeros((0, width), np.uint8), np.zeros(0, np.uint64), None, blocked, starved)
         return Beats(
             np.ctypeslib.as_array(data, (n, width)).copy(),
             np.ctypeslib.as_array(cycles, (n,)).copy(),
             np.ctypeslib.as_array(last, (n,)).astype(bool) if last else None,
+            blocked,
+            starved,
         )
 
 
@@ -223,9 +284,12 @@ def _load(library: Path) -> ctypes.CDLL:
         "psaflow_new": (handle, [u64, text]),
         "psaflow_delete": (None, [handle]),
         "psaflow_limits": (None, [handle, u64, u64]),
-        "psaflow_input": (None, [handle, number, _BYTES, u64, u64, ctypes.c_double]),
+        "psaflow_input": (None, [handle, number, _BYTES, _BYTES, u64, u64, ctypes.c_double]),
         "psaflow_output": (None, [handle, number, u64, ctypes.c_double]),
+        "psaflow_pause": (None, [handle, number, number, u64, u64]),
         "psaflow_step": (number, [handle, u64]),
+        "psaflow_access": (number, [handle, number, ctypes.c_uint32, handle, handle]),
+        "psaflow_stalls": (None, [handle, number, number, handle, handle]),
         "psaflow_message": (text, [handle]),
         "psaflow_waits": (text, [handle]),
         "psaflow_cycle": (u64, [handle]),

@@ -13,14 +13,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from qonnx.core.modelwrapper import ModelWrapper
+
 from custom_ops import HW_DOMAIN
 from custom_ops.hw.timing import Times, Timing, in_order
 from passes.graph import Graph, PassRefusal
 from passes.hardware import plan
 
 RENAMES = ("Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten")  # same elements in the same order
+GUARD = 1  # cycles that a beat spends in the input guard
 ROUNDS = 100  # sweeps over the graph after which a schedule that still moves is given up
 
 
@@ -37,7 +41,7 @@ class Unit:
 
     @property
     def images(self) -> int:
-        """Images that must be looked at for the last of them to feel all that it waits for."""
+        """Images that must be looked at for the last of them to feel all that it waits for, none taking longer than a period."""
         return 2 + max(2, math.ceil(self.timing.reach / min(self.beats)))
 
 
@@ -77,8 +81,9 @@ def network(graph: Graph) -> Network:
     return Network(tuple(units), sources[0], sinks[0], slowest)
 
 
-def periodic(net: Network, times: Mapping[str, Times] | None = None, rounds: int = ROUNDS) -> dict[str, Times] | None:
-    """The earliest periodic schedule from `times` on: {link: cycles of an image's beats}; None if none is found.
+def periodic(net: Network, times: Mapping[str, Times] | None = None, latest: Times | None = None) -> dict[str, Times] | None:
+    """The earliest periodic schedule from `times` on: {link: cycles of an image's beats}; None if none is found, or none
+    whose logits come by `latest`.
 
     Without `times` the source is paced evenly over the period. The constraints of all modules are applied until they all hold.
     """
@@ -88,7 +93,7 @@ def periodic(net: Network, times: Mapping[str, Times] | None = None, rounds: int
             now.setdefault(link, in_order(np.zeros(beats, np.int64)))
     stamp = dict.fromkeys(now, 0)
     seen: dict[tuple[int, bool], list[int]] = {}
-    for clock in range(1, rounds + 1):
+    for clock in range(1, ROUNDS + 1):
         moved = False
         for forward in (True, False):
             numbered = list(enumerate(net.units))
@@ -101,6 +106,8 @@ def periodic(net: Network, times: Mapping[str, Times] | None = None, rounds: int
                     if (later > now[link]).any():
                         now[link], stamp[link], moved = later, 2 * clock + (not forward), True
                 seen[number, forward] = [stamp[link] for link in links]
+        if latest is not None and (now[net.sink] > latest).any():
+            return None
         if not moved:
             return now
     return None
@@ -168,3 +175,19 @@ def _waited_for(unit: Unit, times: Mapping[str, Times], output: int, beat: int) 
             low, high = (middle, high) if delays(middle) else (low, middle)
         return link, low
     raise AssertionError(f"{unit.name}: output beat {beat} waits for no input")
+
+
+def foretold(model: ModelWrapper, guard: bool) -> dict[str, Any] | None:
+    """What a report says of a folded model: cycles per image, latency in cycles and its shares by node; None if it cannot be scheduled.
+
+    guard: with the input guard that comes with registers.
+    """
+    try:
+        net = network(Graph(model))
+    except PassRefusal:
+        return None
+    first = latency(net)
+    by_node: list[dict[str, Any]] = [{"node": name, "cycles": cycles} for name, cycles in first.by_node]
+    if guard:
+        by_node.insert(1, {"node": "input guard", "cycles": GUARD})
+    return {"cycles_per_image": net.period, "latency_cycles": sum(n["cycles"] for n in by_node), "latency": by_node}

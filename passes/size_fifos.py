@@ -20,18 +20,18 @@ from passes.schedule import Network, Unit, network, periodic
 
 log = logging.getLogger(__name__)
 BLOCK = 2048  # bytes in one block memory of 18 kbit, TLAST in its ninth bits
-MORE = 8  # beats that are tried beyond those of FIFOs without latency
+MORE = 8  # beats with which the search for a depth begins, beyond what FIFOs without latency would hold
 
 
 class SizeFifos(Transformation):
     """f(long(x), short(x)) -> f(long(x), Fifo(short(x))) wherever beats of one operand wait for the other's.
 
-    The depth is the least with which the network has a schedule that gives an image every `cycles` of its slowest node, the other
-    FIFOs being as they are; what forks, converters and the FIFO's own registers hold is counted. Whatever branches lead from forks to
-    the node, in whatever number, the schedule has them all. Such a schedule exists only if every cycle of waiting (for data, for a
-    place) leads through an earlier image, and that does not depend on how long anything takes: so no pause at either end, however long,
-    can lead to a deadlock; it only delays. A depth just above whole block memories is split into two FIFOs, so that the rest does not
-    cost one more block. A node that has a FIFO already is left alone.
+    The depth is the least with which the network has a schedule that gives an image every `cycles` of its slowest node, its logits no
+    later than with any depth, the other FIFOs being as they are; what forks, converters and the FIFO's own registers hold is counted.
+    Whatever branches lead from forks to the node, in whatever number, the schedule has them all. Such a schedule exists only if every
+    cycle of waiting (for data, for a place) leads through an earlier image, and that does not depend on how long anything takes: so no
+    pause at either end, however long, can lead to a deadlock; it only delays. A depth just above whole block memories is split into
+    two FIFOs, so that the rest does not cost one more block. A network that has a FIFO already is left alone.
     """
 
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
@@ -87,8 +87,10 @@ def size(net: Network) -> Depths:
         link = unit.inputs[at]
         beats = held(times[link], times[f"{link} >"], net.period)
         if beats > 1:
-            depths[name, at] = (_depth(beats),)
-    depths = _enough(net, depths, times)
+            depths[name, at] = (_depth(beats) + MORE,)
+    times = periodic(_with_fifos(net, depths), times)
+    if times is None:
+        raise PassRefusal(f"no schedule gives an image every {net.period} cycles with FIFOs of {depths}; fold the slowest node more")
     for place, unit in operands.items():
         if place in depths:
             _make_least(net, depths, place, unit, times)
@@ -96,7 +98,10 @@ def size(net: Network) -> Depths:
 
 
 def held(taken: Times, left: Times, period: int) -> int:
-    """The most beats between two places that they pass at the cycles `taken` and `left` of each image; one that passes both at once is 1."""
+    """The most beats of a stream that are between two places, which they pass at the cycles `taken` and `left` of each image.
+
+    A beat that passes both at once counts as 1.
+    """
     images = 1 + int(max(left[-1] - taken[0], 0)) // period + 1
     all_taken = (taken[None, :] + period * np.arange(-images, images + 1)[:, None]).ravel()
     return int((np.searchsorted(all_taken, left, side="right") - images * len(taken) - np.arange(len(left))).max())
@@ -126,16 +131,7 @@ def _with_fifos(net: Network, depths: Mapping[Place, tuple[int, ...] | None]) ->
 
 
 def _suffice(net: Network, depths: Depths, times: Mapping[str, Times]) -> bool:
-    return periodic(_with_fifos(net, depths), times) is not None
-
-
-def _enough(net: Network, depths: Depths, times: Mapping[str, Times]) -> Depths:
-    """`depths`, a little deeper where the latency of a FIFO itself makes that needed."""
-    for more in range(MORE + 1):
-        deeper = {place: (parts[0] + more,) for place, parts in depths.items()}
-        if _suffice(net, deeper, times):
-            return deeper
-    raise PassRefusal(f"no schedule gives an image every {net.period} cycles with FIFOs of {depths}; fold the slowest node more")
+    return periodic(_with_fifos(net, depths), times, times[net.sink]) is not None
 
 
 def _make_least(net: Network, depths: Depths, place: Place, unit: Unit, times: Mapping[str, Times]) -> None:

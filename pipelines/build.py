@@ -109,7 +109,7 @@ class Build:
         self.report: dict[str, Any] = {
             "source": source.name, "config": config.model_dump(), "test_images": len(images.images) if images.real else 0,
             "passes": [], "ops": {}, "tables": None, "accuracy": {}, "agreement": {}, "boundary_entries": None, "requantization": None,
-            "simulation": None, "cycles_per_image": None,
+            "schedule": None, "simulation": None, "cycles_per_image": None,
             "latency_cycles": None, "resources": None, "modules": None, "fmax_mhz": None, "images_per_second": None, "seconds": {},
         }  # fmt: skip
 
@@ -173,6 +173,7 @@ class Build:
         from passes.function_to_lut import BOUNDARY_ENTRIES
         from passes.graph import get_metadata
         from passes.scaling import errors_of
+        from passes.schedule import foretold
 
         passes = {"tidy": TIDY, "streamlined": STREAMLINE, "integer": INTEGER,
                   "dataflow": dataflow(self.config.target_cycles, self.config.node_folding())}  # fmt: skip
@@ -198,6 +199,8 @@ class Build:
             finally:
                 records += [*checked.records, *(fused.records if fused else [])]
                 self.report["passes"] = [asdict(record) for record in records]
+        if stages[-1:] == ("dataflow",):
+            self.report["schedule"] = foretold(checked.wrapper, guard=self.config.registers)
         entries = get_metadata(checked.wrapper.model, BOUNDARY_ENTRIES)
         self.report["boundary_entries"] = None if entries is None else int(entries)
         errors = errors_of(checked.wrapper.model)
@@ -277,7 +280,7 @@ class Build:
 
         from accel.emit import emit
 
-        emit(onnx.load(self.folder / FILES["dataflow"]), self.folder / "rtl")
+        emit(onnx.load(self.folder / FILES["dataflow"]), self.folder / "rtl", self.config.registers)
 
     def _simulation(self) -> None:
         from pipelines.simulate import simulate_images

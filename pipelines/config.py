@@ -45,6 +45,7 @@ class BuildConfig(Strict):
     target_cycles: int = Field(49152, ge=1)  # clock cycles per image; folding is chosen to reach it
     folding: dict[str, Folding] = {}  # by node name, in place of the chosen one
     tables: Tables | None = None  # null: full tables, exact
+    registers: bool = True  # an AXI4-Lite slave with counters, and a guard that keeps images whole; false: TLAST is ignored
     check_images: int = Field(16, ge=1)  # images that run through the model around every pass
     simulate_images: int = Field(4, ge=2)  # images through the simulated top
     stalls: float = Field(0.25, ge=0, lt=1)  # chance per cycle that the input, and the output, waits in simulation

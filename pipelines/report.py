@@ -34,6 +34,8 @@ def markdown(report: dict[str, Any]) -> str:
     if report["tables"]:
         parts.append(_tables(report))
     parts += [_ops(report), _passes(report)]
+    if report["schedule"]:
+        parts.append(_schedule(report))
     if report["simulation"]:
         parts.append(_simulation(report))
     parts.append(_table("Seconds", ("stage", "seconds"), [(k, f"{v:.1f}") for k, v in report["seconds"].items()]))
@@ -107,6 +109,13 @@ def _passes(report: dict[str, Any]) -> str:
     rows = [(p["stage"], p["name"], p["mismatches"], p["nodes"], f"{p['seconds']:.2f}") for p in report["passes"]]
     images = report["config"]["check_images"]
     return _table(f"Passes, each checked on {images} images", ("stage", "pass", "mismatches", "nodes after", "seconds"), rows)
+
+
+def _schedule(report: dict[str, Any]) -> str:
+    foretold = report["schedule"]
+    rows = [(step["node"], step["cycles"]) for step in foretold["latency"]]
+    title = f"Latency foretold: {foretold['latency_cycles']} cycles to the first logit, an image every {foretold['cycles_per_image']}"
+    return _table(title, ("waits for", "cycles"), rows)
 
 
 def _simulation(report: dict[str, Any]) -> str:

@@ -42,8 +42,9 @@ class MatrixFolding:
     def parts(self, core: Core, bits: int, shift: np.ndarray | None, elements: int) -> list[Part]:
         """What arithmetic and end of a matrix unit are made of: accumulators of `bits` bits, an image of `elements` out."""
         lanes, last = self.results, 8 if shift is not None else 32
-        found = [Part("tree", self.pe, (self.simd,)), Part("accumulator", self.pe, (bits,)), Part("control", 1)]
-        found += [Part("product", self.fabric), Part("unpack", self.pe // 2 * self.simd * self.packed)]
+        pairs, groups = self.pe // 2 * self.packed, math.ceil(self.simd / 4)
+        found = [Part("tree", self.pe - 2 * pairs, (self.simd,)), Part("tree", 2 * pairs, (groups,)), Part("unpack", pairs * groups)]
+        found += [Part("product", self.fabric), Part("accumulator", self.pe, (bits,)), Part("control", 1)]
         if core.steps > 1:
             found += [Part("choice", self.pe - lanes, (bits,)), Part("adder", lanes, (bits,)), Part("counter", 1, (core.steps,))]
         if core.parts > 1:

@@ -144,7 +144,7 @@ class Site:
             parts=tuple(figures.pop("parts", ())),
             multipliers=tuple(figures.pop("multipliers", ())),
             priced=memories if priced is None else tuple(priced),
-            timing=figures.pop("timing", None),
+            timing=figures.pop("timing"),
             **figures,
         )
 

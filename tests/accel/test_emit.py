@@ -52,7 +52,7 @@ class Builder:
         """With a Reshape to [N, classes] behind the tensor `logits`."""
         shape = numpy_helper.from_array(np.array([0, -1]), "logits_shape")
         self.nodes.append(helper.make_node("Reshape", [logits, "logits_shape"], ["logits"], "flatten"))
-        self.values["logits"] = self.values[logits].reshape(len(IMAGES), -1)
+        self.values["logits"] = self.values[logits].reshape(len(self.values["pixels"]), -1)
         infos = {
             name: helper.make_tensor_value_info(
                 name, helper.np_dtype_to_tensor_dtype(value.dtype), ["N", *value.shape[1:]]

@@ -30,6 +30,8 @@ def test_verilator_has_no_warning(module):
         ("channel_requant", ["-GC=96", "-GPE=5"], "channel_requant_PE_must_divide_C"),
         ("token_mean", ["-GC=96", "-GPE=5"], "token_mean_PE_must_divide_C"),
         ("patches", ["-GPE=8"], "patches_PE_must_divide_P_times_F"),
+        ("input_guard", ["-GBEATS=0"], "input_guard_BEATS_must_be_at_least_1"),
+        ("register_file", ["-GLINKS=1"], "register_file_LINKS_must_be_2_to_384"),
         ("fifo", ["-GDEPTH=0"], "fifo_DEPTH_must_be_at_least_1"),
         (
             "width_converter",

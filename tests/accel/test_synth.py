@@ -248,7 +248,7 @@ def test_mapped_netlist_of_an_emitted_network_gives_the_reference_logits_under_r
     rtl = tmp_path / "rtl"
     emit(emitted.model("classifier_y"), rtl)
     mapped = netlist(rtl, tmp_path / "netlist.v", cache)
-    ports = ([Stream("s_axis", 1)], [Stream("m_axis", 4)])
+    ports = ([Stream("s_axis", 1, packet=IMAGES[0].size)], [Stream("m_axis", 4)])
     simulator = build(mapped, "psaflow_top", tmp_path / "sim", *ports, arguments=cell_arguments())
     logits = emitted.values["logits"]
     run = simulator.run({"s_axis": IMAGES.reshape(-1, 1)}, {"m_axis": logits.size}, 1, 0.7, 0.7)
