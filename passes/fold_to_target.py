@@ -29,8 +29,8 @@ ROUNDS = 5  # of folding and of counting what converters and FIFOs then take
 class FoldToTarget(Transformation):
     """The folding that takes the smallest part of the device at `target` cycles per image, or at the fewest cycles that fit it.
 
-    Links have the fewest lanes that reach the target; a matrix unit has the fewest products, or up to twice as many (or 8) where that spares
-    block memories; products for which there is no DSP are made of LUTs. `folding` by node name stands above all that. Room is kept for
+    Links have the fewest lanes that reach the target; a matrix unit has the fewest products, or up to twice as many (or 8) where
+    that spares block memories; products for which there is no DSP are made of LUTs. `folding` by node name stands above all that. Room is kept for
     the converters and FIFOs that are inserted later. Without a device the cheapest folding at `target` is taken, whatever it needs.
     Refuses a target that no folding reaches, one that the device has no room for (naming what is short, and the nearest that fits),
     a node that does not exist, a value that does not divide.

@@ -122,6 +122,12 @@ def synthesise(
     return {name: (path / "module.il", flow.count(_counts(path / "stat.json"))) for name, path in results.items()}
 
 
+def total(rtl: Path, flow: Flow = ECP5, cache: Path | None = None, processes: int | None = None) -> Cells:
+    """Mapped cells of the design in `rtl`, as the sum of its modules."""
+    made = [cells for _, cells in synthesise(rtl, cache, processes, flow=flow).values()]
+    return Cells(*(sum(getattr(cells, figure) for cells in made) for figure in ("lut", "ff", "dsp", "bram")))
+
+
 def stitch(
     rtl: Path, folder: Path, modules: Mapping[str, Path], write: str = "write_json netlist.json"
 ) -> Cells:

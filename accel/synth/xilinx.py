@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
-from accel.synth.netlist import Cells, Flow, Progress, synthesise
+from accel.synth.netlist import Cells, Flow
 
 # LUTs of one cell: logic by input count, distributed RAM by the LUTs that hold its bits, shift registers in one each.
 _LUTS = {f"LUT{inputs}": 1 for inputs in range(1, 7)} | {"SRL16E": 1, "SRLC16E": 1, "SRLC32E": 1}
@@ -25,12 +24,3 @@ def count(counts: Mapping[str, int]) -> Cells:
 
 
 XCUP = Flow("xcup", "synth_xilinx -family xcup -noiopad -flatten", count)
-
-
-def usage(
-    rtl: Path, cache: Path | None = None, processes: int | None = None, progress: Progress | None = None
-) -> tuple[Cells, dict[str, Cells]]:
-    """(sum, {module: its cells}) of the design in the folder `rtl`; results are kept in `cache` as those for ECP5 are."""
-    modules = {name: cells for name, (_, cells) in synthesise(rtl, cache, processes, progress, XCUP).items()}
-    total = Cells(*(sum(getattr(cells, figure) for cells in modules.values()) for figure in ("lut", "ff", "dsp", "bram")))
-    return total, modules

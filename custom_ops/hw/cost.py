@@ -75,27 +75,30 @@ class Part:
 Price = Callable[..., float]
 PRICES: Mapping[str, Mapping[str, Price]] = {
     # one lane's rounding shift and clip: (bits of the value with its guard bit, bits of the shift)
-    "requant": {"ecp5": lambda bits, shift: bits * (2.1 + 1.55 * shift), "xcup": lambda bits, shift: bits * (2.0 + 0.75 * shift)},
+    "requant": {
+        "ecp5": lambda bits, shift: bits * (2.1 + 1.55 * shift),
+        "xcup": lambda bits, shift: bits * (1.2, 1.5, 1.9, 2.9, 4.2, 5.8)[shift],
+    },
     # sum of n int8 products
     "tree": {
         "ecp5": lambda n: {1: 0, 2: 18, 3: 50, 6: 144}.get(n, 31.5 * n - 20),
-        "xcup": lambda n: {1: 0}.get(n, 20.0 * n - 20),
+        "xcup": lambda n: {1: 0, 2: 16, 3: 32}.get(n, 18.2 * n - 17),
     },
     # an int8 product without a DSP
     "product": {"ecp5": lambda: 97, "xcup": lambda: 64},
     # the FIFO with credits at a module's end: (width, places, beats of an image)
     "output": {
         "ecp5": lambda width, places, beats: 15 * _counter(places) + 1.7 * _counter(beats) + 6 * _ceil(width, 4) * _ceil(places, 16),
-        "xcup": lambda width, places, beats: 10 * _counter(places) + 1.3 * _counter(beats) + 8 * _ceil(width, 14) * _ceil(places, 32),
+        "xcup": lambda width, places, beats: 3.2 * _counter(places) + 0.45 * _counter(beats) + 4 + 8 * _ceil(width, 14) * _ceil(places, 32),
     },
     # two products taken out of one DSP
     "unpack": {"ecp5": lambda: 20, "xcup": lambda: 20},
     # a line between two knots, codes 2**bits apart
     "line": {"ecp5": lambda bits: 30 + 12 * bits, "xcup": lambda bits: 20 + 6 * bits},
     # two registers between streams: (width with TLAST)
-    "skid": {"ecp5": lambda width: width + 6, "xcup": lambda width: width + 4},
+    "skid": {"ecp5": lambda width: width + 6, "xcup": lambda width: width + 3},
     # a counter that wraps: (what it counts to)
-    "counter": {"ecp5": lambda n: 2.6 * _counter(n) + 2, "xcup": lambda n: 1.6 * _counter(n) + 1},
+    "counter": {"ecp5": lambda n: 2.6 * _counter(n) + 2, "xcup": lambda n: 0.9 * _counter(n) + 1},
     # an adder, and a register with a choice in front: (bits)
     "adder": {"ecp5": lambda bits: bits + 2, "xcup": lambda bits: bits},
     "accumulator": {"ecp5": lambda bits: 2 * bits + 2, "xcup": lambda bits: bits},
