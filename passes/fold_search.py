@@ -173,7 +173,7 @@ class Search:
         return found
 
     def _choices(self, node: NodeProto, target: int, lanes: Mapping[str, int]) -> Iterator[Choice]:
-        fixed = self.fixed.get(node.name, {})
+        fixed = dict(self.fixed.get(node.name, {}))
         least = math.inf  # products
         for values in self._candidates(node, target, lanes, fixed):
             if math.prod(values.get(k, 1) for k in ("PE", "SIMD")) > max(WIDER * least, MORE):
@@ -189,23 +189,24 @@ class Search:
             least = min(least, values["PE"] * values["SIMD"])
 
     def _candidates(
-        self, node: NodeProto, target: int, lanes: Mapping[str, int], fixed: Mapping[str, int]
+        self, node: NodeProto, target: int, lanes: Mapping[str, int], fixed: dict[str, int]
     ) -> Iterable[dict[str, int]]:
         """Foldings that keep `fixed`, fewest products (or lanes) first."""
-        given = lanes.get(node.input[0], self._lanes(node.input[0], target))
+        given = lanes.get(node.input[0])
         if node.op_type not in MATRIX:
             if not OPS[node.op_type].folding:
                 return [{}]
             channels = self.graph.shape(node.output[0])[-1]
             return [{"PE": pe} | fixed for pe in sorted(divisors(channels), key=lambda pe: (pe != given, pe))]
         rows, columns, _ = self._sizes(node)
-        streams = {"in_lanes": given, "out_lanes": self._lanes(node.output[0], target), "fabric": 0} | fixed
-        units = [
-            {**streams, "PE": pe, "SIMD": simd, "packed": packed} | fixed
-            for pe, simd in itertools.product(_of(fixed, "PE", rows), _of(fixed, "SIMD", columns))
-            for packed in ((0, 1) if self.budget.device.family == "xcup" and not streams["fabric"] else (0,))
-        ]
-        return sorted(units, key=lambda v: (v["PE"] * v["SIMD"], v["PE"]))
+        given = given if given is not None else self._lanes(node.input[0], target)
+        out, found = self._lanes(node.output[0], target), []
+        for pe, simd in itertools.product(_of(fixed, "PE", rows), _of(fixed, "SIMD", columns)):
+            gathered = simd if node.op_type == "MatVec" else pe
+            values = {"PE": pe, "SIMD": simd, "in_lanes": _beside(given, gathered), "out_lanes": _beside(out, pe), "fabric": 0} | fixed
+            free = self.budget.device.family == "xcup" and not values["fabric"] and pe > 1
+            found += [{**values, "packed": packed} | fixed for packed in ((0, 1) if free else (0,))]
+        return sorted(found, key=lambda v: (v["PE"] * v["SIMD"], v["PE"]))
 
     def _lanes(self, tensor: str, target: int) -> int:
         """The fewest lanes in which an image's `tensor` passes in `target` cycles; all of its channels if none suffice."""
@@ -225,9 +226,11 @@ class Search:
         """The planned node, None where its module has no such folding."""
         key = (node.name, tuple(sorted(values.items())))
         if key not in self._plans:
-            set_folding(node, **values)
+            tried = NodeProto()
+            tried.CopyFrom(node)
+            set_folding(tried, **values)
             try:
-                self._plans[key] = plan(self.graph, node)
+                self._plans[key] = plan(self.graph, tried)
             except PassRefusal:
                 self._plans[key] = None
         return self._plans[key]
@@ -240,6 +243,11 @@ def _settles(node: NodeProto, fixed: Mapping[str, int]) -> bool:
 
 def _of(fixed: Mapping[str, int], name: str, size: int) -> list[int]:
     return [fixed[name]] if name in fixed else divisors(size)
+
+
+def _beside(lanes: int, units: int) -> int:
+    """`lanes` where it divides `units` or is divided by it, else their greatest common divisor, with a converter in between."""
+    return math.gcd(lanes, units) if lanes % units and units % lanes else lanes
 
 
 def _front(sums: Iterable[tuple[Usage, tuple[Choice, ...]]]) -> list[tuple[Usage, tuple[Choice, ...]]]:

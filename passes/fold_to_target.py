@@ -30,10 +30,10 @@ class FoldToTarget(Transformation):
     """The folding that takes the smallest part of the device at `target` cycles per image, or at the fewest cycles that fit it.
 
     Links have the fewest lanes that reach the target; a matrix unit has the fewest products, or up to twice as many (or 8) where
-    that spares block memories; products for which there is no DSP are made of LUTs. `folding` by node name stands above all that. Room is kept for
-    the converters and FIFOs that are inserted later. Without a device the cheapest folding at `target` is taken, whatever it needs.
-    Refuses a target that no folding reaches, one that the device has no room for (naming what is short, and the nearest that fits),
-    a node that does not exist, a value that does not divide.
+    that spares block memories; products for which there is no DSP are made of LUTs. `folding` by node name stands above all that.
+    Room is kept for the converters and FIFOs that are inserted later. Without a device the cheapest folding at `target` is taken,
+    whatever it needs. Refuses a target that no folding reaches, one that the device has no room for (naming what is short, and the
+    nearest that fits), a node that does not exist, a value that does not divide.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class FoldToTarget(Transformation):
             if self.target is None:
                 raise PassRefusal("neither a device nor target_cycles is given, so no folding can be chosen; give one of them")
             choices, usage = search.best(self.target)
-            self._set(nodes, choices, 0)
+            self._set(nodes, choices, 0, DEVICE)
         else:
             choices, usage = self._fitting(search)
         self._warn(choices)
@@ -90,7 +90,7 @@ class FoldToTarget(Transformation):
             if target is None:
                 break
             choices, usage = search.best(target, kept)
-            self._set(search.nodes, choices, search.budget.to_fabric(usage))
+            self._set(search.nodes, choices, search.budget.to_fabric(usage), search.budget.device.name)
             inserted = reserve(search.graph, search.budget.device.family)
             if search.budget.fits(usage) and inserted == kept:
                 return choices, usage
@@ -109,7 +109,7 @@ class FoldToTarget(Transformation):
         return f"{search.budget.device.name}: {target} cycles per image need {lacks}; {way}"
 
     @staticmethod
-    def _set(nodes: list[NodeProto], choices: Mapping[str, Choice], moved: int) -> None:
+    def _set(nodes: list[NodeProto], choices: Mapping[str, Choice], moved: int, device: str) -> None:
         """Writes the choices to the nodes, `moved` products in LUTs: those of whole units, from the end of the graph on."""
         for node in nodes:
             set_folding(node, **choices[node.name].values)
@@ -119,6 +119,8 @@ class FoldToTarget(Transformation):
                 fabric = min(moved, values["PE"] * values["SIMD"])
                 set_folding(node, fabric=fabric)
                 moved -= fabric
+        if moved:
+            raise PassRefusal(f"{device}: {moved} more DSPs that LUTs cannot replace are needed than it has; take a larger device")
 
     def _warn(self, choices: Mapping[str, Choice]) -> None:
         for name, choice in choices.items():

@@ -64,9 +64,9 @@ def compare(cases: Mapping[str, tuple[NodeProto, Arrays, tuple[int, ...]]], fami
             node = NodeProto()
             node.CopyFrom(unnamed)
             node.name = name
-            shapes = {tensor: ("N", *shape) for tensor in node.input}
+            shapes = {tensor: (1, *shape) for tensor in node.input}
             planned = hardware_node(node, arrays, shapes)
-            part = instance_of(node, planned, arrays, {tensor: (1, *shape) for tensor in node.input})
+            part = instance_of(node, planned, arrays, shapes)
             model[name] = planned.usage(family)
             for file, text in {f"{name}.sv": wrapper(part, name), **part.memories}.items():
                 (rtl / file).write_text(text)
@@ -74,8 +74,12 @@ def compare(cases: Mapping[str, tuple[NodeProto, Arrays, tuple[int, ...]]], fami
                 (rtl / source).write_bytes((RTL / source).read_bytes())
             modules.append({"name": name, "sources": [f"{name}.sv", *part.sources], "memories": [*part.memories]})
         (rtl / "design.json").write_text(json.dumps({"top": "none", "modules": modules}))
-        mapped = synthesise(rtl, cache, processes, lambda *_: bar.update(), XCUP if family == "xcup" else ECP5)
-    rows = []
+
+        def tell(_name: str, _seconds: float) -> None:
+            bar.update()
+
+        mapped = synthesise(rtl, cache, processes, tell, XCUP if family == "xcup" else ECP5)
+    rows: list[dict[str, Any]] = []
     for name, said in model.items():
         made = mapped[name][1]
         rows.append({"name": name, "model": {f: getattr(said, f) for f in FIGURES}, "yosys": {f: getattr(made, f) for f in FIGURES},
@@ -94,7 +98,7 @@ def grid() -> dict[str, tuple[NodeProto, Arrays, tuple[int, ...]]]:
     foldings = ((1, 1, 1, 0), (1, 6, 1, 0), (3, 3, 1, 0), (3, 6, 1, 0), (3, 6, 1, 9), (1, 12, 1, 0), (6, 6, 1, 0), (3, 12, 1, 36),
                 (2, 48, 2, 0), (6, 16, 1, 0), (1, 96, 1, 0))  # fmt: skip
     for pe, simd, lanes, fabric in foldings:
-        values = {"PE": pe, "SIMD": simd, "in_lanes": lanes, "out_lanes": lanes, "fabric": fabric}
+        values: dict[str, Any] = {"PE": pe, "SIMD": simd, "in_lanes": lanes, "out_lanes": lanes, "fabric": fabric}
         found[f"mat_vec_{pe}x{simd}" + f"_fabric{fabric}" * bool(fabric)] = matrix("MatVec", (64, 96), 96, 96, **values)
     found["mat_vec_classes"] = matrix("MatVec", (1, 96), 10, 96, shift=False, PE=1, SIMD=1)
     found["mat_vec_embed"] = matrix("MatVec", (64, 48), 96, 48, PE=3, SIMD=3)
@@ -111,12 +115,12 @@ def grid() -> dict[str, tuple[NodeProto, Arrays, tuple[int, ...]]]:
         found[f"patches_{lanes}"] = node("Patches", (32, 32, 3), {}, PE=lanes)
     for depth in (16, 64, 141, 3000, 6047):
         found[f"fifo_{depth}"] = node("Fifo", (64, 96), {}, PE=1, depth=depth)
-    for lanes in ((1, 2), (4, 1)):
-        found[f"width_converter_{lanes[0]}to{lanes[1]}"] = node("WidthConverter", (64, 96), {}, in_lanes=lanes[0], out_lanes=lanes[1])
+    for into, out in ((1, 2), (4, 1)):
+        found[f"width_converter_{into}to{out}"] = node("WidthConverter", (64, 96), {}, in_lanes=into, out_lanes=out)
     return found
 
 
-def matrix(op: str, shape: tuple[int, ...], rows: int, products: int, *, shift: bool = True, **folding: int) -> Any:
+def matrix(op: str, shape: tuple[int, ...], rows: int, products: int, shift: bool = True, **folding: Any) -> Any:
     """A matrix unit with weights and biases as a trained network has them."""
     arrays = {"weight": _int8(rows, products), "bias": _int32(rows, -9000, 9000)}
     if shift:
@@ -124,7 +128,7 @@ def matrix(op: str, shape: tuple[int, ...], rows: int, products: int, *, shift: 
     return node(op, shape, arrays, **folding)
 
 
-def node(op: str, shape: tuple[int, ...], arrays: dict[str, np.ndarray], streams: int = 1, **attributes: int) -> Any:
+def node(op: str, shape: tuple[int, ...], arrays: dict[str, np.ndarray], streams: int = 1, **attributes: Any) -> Any:
     """(node, constants, shape)."""
     from onnx import helper
 

@@ -108,7 +108,8 @@ class Build:
         self.calibration = calibration
         self.report: dict[str, Any] = {
             "source": source.name, "config": config.model_dump(), "test_images": len(images.images) if images.real else 0,
-            "passes": [], "ops": {}, "tables": None, "accuracy": {}, "agreement": {}, "boundary_entries": None, "requantization": None, "folding": None,
+            "passes": [], "ops": {}, "tables": None, "accuracy": {}, "agreement": {}, "boundary_entries": None, "requantization": None,
+            "folding": None,
             "schedule": None, "simulation": None, "cycles_per_image": None,
             "latency_cycles": None, "resources": None, "modules": None, "fmax_mhz": None, "images_per_second": None, "seconds": {},
         }  # fmt: skip

@@ -63,8 +63,8 @@ class TokenMix(HwOp):
         ]
         words, steps = channels // wide, tokens // folding.simd
         core = Core(folding.pe, folding.simd, folding.out_lanes, steps, read_cycles(2 * steps * words))
-        sizes = (2 * tokens * channels // folding.in_lanes, wide // folding.in_lanes, words, folding.simd, 2 * steps * words)
-        sizes += (steps, wide // folding.pe, words, rows, memories[0].depth, steps, channels // folding.pe, rows)
+        sizes = [2 * tokens * channels // folding.in_lanes, wide // folding.in_lanes, words, folding.simd, 2 * steps * words]
+        sizes += [steps, wide // folding.pe, words, rows, memories[0].depth, steps, channels // folding.pe, rows]
         counters = [Part("counter", 1, (n,)) for n in sizes]
         counters += [Part("adder", 3, ((2 * steps * words).bit_length(),)), Part("choice", 2, (memories[0].depth.bit_length(),))]
         counters.append(Part("selector", 1, (wide // folding.pe, 8 * folding.pe * folding.simd)))
