@@ -167,11 +167,19 @@ TO_FINN = (
 )
 
 
-def dataflow(target_cycles: int, folding: Mapping[str, Mapping[str, int]] | None = None) -> tuple[Transformation, ...]:
-    """The passes to a streaming accelerator of at most `target_cycles` per image; `folding` overrides nodes by name."""
+def dataflow(
+    target_cycles: int | None,
+    folding: Mapping[str, Mapping[str, int]] | None = None,
+    device: str | None = None,
+    margin: float = 0.85,
+) -> tuple[Transformation, ...]:
+    """The passes to a streaming accelerator of at most `target_cycles` per image, or as fast as fits `device`.
+
+    `folding` overrides nodes by name; `margin` is the part of the device's LUTs that may be used.
+    """
     return (
         *HARDWARE,
-        FoldToTarget(target_cycles, folding),
+        FoldToTarget(target_cycles, folding, device, margin),
         InsertWidthConverters(),
         SizeFifos(),
         InferShapes(),

@@ -16,6 +16,8 @@ class Bench(Lazy):
     COMMANDS: ClassVar = {
         "kernels": "Training steps of activation + Linear, ours beside plain PyTorch.",
         "lookup": "A table per channel: our kernel beside standard ops.",
+        "resources": "The resource model beside what yosys makes of the modules.",
+        "rtl": "The accelerator: cycles, resources, clock and images per second.",
         "runtime": "Serving: images per second and latency of every form of a network.",
         "tables": "Accuracy with full tables, and with knots that are fitted or subsampled.",
     }

@@ -109,6 +109,7 @@ class Build:
         self.report: dict[str, Any] = {
             "source": source.name, "config": config.model_dump(), "test_images": len(images.images) if images.real else 0,
             "passes": [], "ops": {}, "tables": None, "accuracy": {}, "agreement": {}, "boundary_entries": None, "requantization": None,
+            "folding": None,
             "schedule": None, "simulation": None, "cycles_per_image": None,
             "latency_cycles": None, "resources": None, "modules": None, "fmax_mhz": None, "images_per_second": None, "seconds": {},
         }  # fmt: skip
@@ -170,13 +171,15 @@ class Build:
         from passes import INTEGER, STREAMLINE, TIDY, dataflow
         from passes import RUNTIME as FUSING
         from passes.check import CheckedPasses
+        from passes.fold_to_target import folding_report
         from passes.function_to_lut import BOUNDARY_ENTRIES
         from passes.graph import get_metadata
         from passes.scaling import errors_of
         from passes.schedule import foretold
 
+        c = self.config
         passes = {"tidy": TIDY, "streamlined": STREAMLINE, "integer": INTEGER,
-                  "dataflow": dataflow(self.config.target_cycles, self.config.node_folding())}  # fmt: skip
+                  "dataflow": dataflow(c.target_cycles, c.node_folding(), c.device, c.margin)}  # fmt: skip
         with progress(sum(len(passes[s]) for s in stages), "passes", "pass") as bar:
 
             def tell(name: str) -> None:
@@ -201,6 +204,7 @@ class Build:
                 self.report["passes"] = [asdict(record) for record in records]
         if stages[-1:] == ("dataflow",):
             self.report["schedule"] = foretold(checked.wrapper, guard=self.config.registers)
+        self.report["folding"] = folding_report(checked.wrapper.model)
         entries = get_metadata(checked.wrapper.model, BOUNDARY_ENTRIES)
         self.report["boundary_entries"] = None if entries is None else int(entries)
         errors = errors_of(checked.wrapper.model)

@@ -42,8 +42,9 @@ class Tables(Strict):
 class BuildConfig(Strict):
     """Everything a build needs to know beside the model."""
 
-    target_cycles: int = Field(49152, ge=1)  # clock cycles per image; folding is chosen to reach it
+    target_cycles: int | None = Field(32768, ge=1)  # clock cycles per image; null: as few as the device has room for
     folding: dict[str, Folding] = {}  # by node name, in place of the chosen one
+    margin: float = Field(0.85, gt=0, le=1)  # part of the device's LUTs that the folding may use by estimate, so that it can be routed
     tables: Tables | None = None  # null: full tables, exact
     registers: bool = True  # an AXI4-Lite slave with counters, and a guard that keeps images whole; false: TLAST is ignored
     stall_counters: bool = True  # of every link, among the registers; false: of the image's and the logits' streams alone

@@ -39,6 +39,7 @@ def _known_errors() -> tuple[type[Exception], ...]:
     from accel.tools import ToolError
     from accel.verilate import SimulationError
     from custom_ops import OpError
+    from custom_ops.devices import DeviceError
     from custom_ops.hw import FoldingError
     from custom_ops.runtime import ModelError
     from passes.check import PassError
@@ -48,7 +49,7 @@ def _known_errors() -> tuple[type[Exception], ...]:
     from train.loop import TrainingError
     from train.recipe import ConfigError
 
-    return (UserError, EmitError, SynthesisError, ToolError, SimulationError, OpError, FoldingError, ModelError, PassError,
+    return (UserError, EmitError, SynthesisError, ToolError, SimulationError, OpError, DeviceError, FoldingError, ModelError, PassError,
             CheckpointError, DataError, ArrayError, TrainingError, ConfigError)  # fmt: skip
 
 

@@ -28,6 +28,8 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
 def markdown(report: dict[str, Any]) -> str:
     """The readable report."""
     parts = [f"# {report['source']}\n", headline(report) + "\n"]
+    if report["folding"]:
+        parts.append(_folding(report["folding"]))
     if report["resources"]:
         parts.append(_hardware(report))
     parts.append(_accuracy(report))
@@ -66,6 +68,14 @@ def headline(report: dict[str, Any]) -> str:
 def _table(title: str, header: tuple[str, ...], rows: list[tuple]) -> str:
     lines = [f"## {title}\n", "| " + " | ".join(header) + " |", "| " + " | ".join("---" for _ in header) + " |"]
     return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows), ""])
+
+
+def _folding(folding: dict[str, Any]) -> str:
+    rows = [(what, use["used"], use["available"], f"{100 * use['used'] / use['available']:.0f} %")
+            for what, use in folding["estimate"].items()]  # fmt: skip
+    text = f"{folding['cycles']} cycles per image; slowest: {folding['bottleneck']}; {folding['relief']}. "
+    text += f"{folding['fabric_products']} products are made of LUTs.\n"
+    return _table("Folding", ("estimate", "used", "available", ""), rows) + "\n" + text
 
 
 def _hardware(report: dict[str, Any]) -> str:

@@ -13,34 +13,14 @@ from pathlib import Path
 
 from accel import tools
 from accel.synth.netlist import Cells, Progress, SynthesisError, read_design, stitch, synthesise
+from custom_ops.devices import DeviceError, devices
+from custom_ops.devices import device as find_device
 
-__all__ = ["DEVICES", "Figures", "SynthesisError", "Usage", "bitstream", "check_bitstream", "check_target"]
+__all__ = ["Figures", "SynthesisError", "Usage", "bitstream", "check_bitstream", "check_target"]
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Device:
-    """One size of the family and nextpnr's option for it."""
-
-    option: str
-    lut4: int
-    dsp: int  # MULT18X18D
-    bram: int  # DP16KD, 18 kbit each
-
-
-DEVICES = {
-    "LFE5U-12F": Device("--12k", 24288, 28, 56),  # the same die as 25F
-    "LFE5U-25F": Device("--25k", 24288, 28, 56),
-    "LFE5U-45F": Device("--45k", 43848, 72, 108),
-    "LFE5U-85F": Device("--85k", 83640, 156, 208),
-    "LFE5UM-25F": Device("--um-25k", 24288, 28, 56),
-    "LFE5UM-45F": Device("--um-45k", 43848, 72, 108),
-    "LFE5UM-85F": Device("--um-85k", 83640, 156, 208),
-    "LFE5UM5G-25F": Device("--um5g-25k", 24288, 28, 56),
-    "LFE5UM5G-45F": Device("--um5g-45k", 43848, 72, 108),
-    "LFE5UM5G-85F": Device("--um5g-85k", 83640, 156, 208),
-}
 _RESOURCES = {  # figure -> (nextpnr's name, how an error calls it)
     "lut4": ("TRELLIS_COMB", "LUT4"),
     "ff": ("TRELLIS_FF", "flip-flops"),
@@ -102,14 +82,14 @@ def bitstream(
     lie in `out`-failed. speed: grade 6 (slowest) to 8. mhz: the clock to reach. options: more of nextpnr's.
     SynthesisError where a tool fails, the device is too small or the clock is missed.
     """
-    check_target(device, verify=verify)
+    option = check_target(device, verify=verify)
     out = Path(out)
     top = read_design(rtl)["top"]
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     failed = out.with_name(f"{out.name}-failed")
     stages = _Stages(progress)
-    flags = [DEVICES[device].option, "--package", package, "--speed", str(speed), "--seed", str(seed)]
+    flags = [option, "--package", package, "--speed", str(speed), "--seed", str(seed)]
     flags += ["--freq", str(mhz), "--lpf-allow-unconstrained", "--timing-allow-fail", *options]
     try:
         with stages.stage("synthesise"):
@@ -153,12 +133,18 @@ def bitstream(
     return figures
 
 
-def check_target(device: str, *, verify: bool = True) -> None:
-    """SynthesisError or ToolError, before any work, where the device is unknown or a tool is missing."""
-    if device not in DEVICES:
-        raise SynthesisError(f"device {device}: unknown; choose one of {', '.join(DEVICES)}")
+def check_target(device: str, *, verify: bool = True) -> str:
+    """nextpnr's option for the device; SynthesisError or ToolError, before any work, where it has none or a tool is missing."""
+    try:
+        option = find_device(device).option
+    except DeviceError as error:
+        raise SynthesisError(str(error)) from None
+    if option is None:
+        placed = ", ".join(name for name, known in devices().items() if known.placeable)
+        raise SynthesisError(f"device {device}: for estimates only; a bitstream is made for {placed}")
     for tool in ("yosys", "nextpnr-ecp5", "ecppack", *(["ecpunpack"] if verify else [])):
         tools.find(tool)
+    return option
 
 
 def check_bitstream(bit: Path, config: Path) -> None:
@@ -251,12 +237,14 @@ def _check_fit(device: str, utilization: Mapping[str, Mapping[str, int]]) -> Non
         f"{usage[name].used} {_RESOURCES[name][1]}, has {usage[name].available}" for name in lacking
     )
     family = device.partition("-")[0]
+    small = find_device(device)
     larger = [
         name
-        for name, size in DEVICES.items()
+        for name, size in devices().items()
         if name.startswith(f"{family}-")
-        and all(getattr(size, r, usage[r].used) >= usage[r].used for r in usage)
-        and size.lut4 > DEVICES[device].lut4
+        and size.lut > max(small.lut, usage["lut4"].used - 1)
+        and size.dsp >= usage["dsp"].used
+        and size.bram >= usage["bram"].used
     ]
     advice = [] if "io" in lacking else [*larger[:1], "a smaller folding (lower PE, SIMD)"]
     raise SynthesisError(f"{device}: needs {needs}; choose {' or '.join(advice) or 'a larger package'}")

@@ -1,4 +1,4 @@
-"""Yosys for ECP5: every module of a design alone, cached, then one stitched netlist of mapped cells.
+"""Yosys: every module of a design alone, cached; for ECP5 then one stitched netlist of mapped cells.
 
 A flat design of ten layers keeps the technology mapper busy for many minutes; ten layers one by one take
 seconds each, on every core, and a layer that did not change is not mapped again.
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 CELLS = Path(__file__).with_name("ecp5_cells.v")  # our models of what Yosys has only as black boxes
 _SYNTH = """\
 read_verilog -sv {sources}
-synth_ecp5 -top psaflow_layer
+{synth} -top psaflow_layer
 tee -q -o stat.json stat -json
 select psaflow_layer
 write_rtlil -selected module.il
@@ -51,12 +51,34 @@ class SynthesisError(RuntimeError):
 
 @dataclass(frozen=True)
 class Cells:
-    """Mapped cells of a module."""
+    """Mapped cells of a module, in ECP5's terms and in AMD's."""
 
-    lut4: int  # with 2 for each CCU2C of a carry chain and 6 for each TRELLIS_DPR16X4 of distributed RAM
+    lut: int  # LUT4, with 2 for each CCU2C of a carry chain and 6 for each TRELLIS_DPR16X4 of distributed RAM; or LUT6
     ff: int
-    dsp: int  # MULT18X18D
-    bram: int  # DP16KD, 18 kbit each
+    dsp: int  # MULT18X18D or DSP48E2
+    bram: int  # of 18 kbit: DP16KD or RAMB18
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How Yosys maps for a family and how its cells are counted."""
+
+    name: str
+    synth: str  # the command
+    count: Callable[[Mapping[str, int]], Cells]  # {cell type: how many} -> figures
+
+
+def _ecp5_cells(counts: Mapping[str, int]) -> Cells:
+    get = counts.get
+    return Cells(
+        lut=get("LUT4", 0) + 2 * get("CCU2C", 0) + 6 * get("TRELLIS_DPR16X4", 0),
+        ff=get("TRELLIS_FF", 0),
+        dsp=get("MULT18X18D", 0),
+        bram=get("DP16KD", 0) + get("PDPW16KD", 0),
+    )
+
+
+ECP5 = Flow("ecp5", "synth_ecp5", _ecp5_cells)
 
 
 def read_design(rtl: Path, *parts: str) -> dict:
@@ -74,7 +96,11 @@ def read_design(rtl: Path, *parts: str) -> dict:
 
 
 def synthesise(
-    rtl: Path, cache: Path | None = None, processes: int | None = None, progress: Progress | None = None
+    rtl: Path,
+    cache: Path | None = None,
+    processes: int | None = None,
+    progress: Progress | None = None,
+    flow: Flow = ECP5,
 ) -> dict[str, tuple[Path, Cells]]:
     """Map every module of the design in `rtl`: {name: (RTLIL file of a module `psaflow_layer`, its cells)}.
 
@@ -82,9 +108,9 @@ def synthesise(
     user's cache folder). Modules that differ only in their name are mapped once. processes: modules mapped at
     the same time (default: one for each core).
     """
-    cache = (Path(cache) if cache is not None else tools.cache_folder() / "ecp5").resolve()
+    cache = (Path(cache) if cache is not None else tools.cache_folder() / flow.name).resolve()
     cache.mkdir(parents=True, exist_ok=True)
-    layers = {module["name"]: _Layer(Path(rtl), module) for module in read_design(rtl)["modules"]}
+    layers = {module["name"]: _Layer(Path(rtl), module, flow) for module in read_design(rtl)["modules"]}
     with ThreadPoolExecutor(processes or os.cpu_count()) as pool:
         different = {layer.key: layer for layer in layers.values()}
         jobs = {key: pool.submit(layer.synthesise, cache / key, progress) for key, layer in different.items()}
@@ -93,7 +119,13 @@ def synthesise(
         except SynthesisError:
             pool.shutdown(cancel_futures=True)
             raise
-    return {name: (path / "module.il", _cells(path / "stat.json")) for name, path in results.items()}
+    return {name: (path / "module.il", flow.count(_counts(path / "stat.json"))) for name, path in results.items()}
+
+
+def total(rtl: Path, flow: Flow = ECP5, cache: Path | None = None, processes: int | None = None) -> Cells:
+    """Mapped cells of the design in `rtl`, as the sum of its modules."""
+    made = [cells for _, cells in synthesise(rtl, cache, processes, flow=flow).values()]
+    return Cells(*(sum(getattr(cells, figure) for cells in made) for figure in ("lut", "ff", "dsp", "bram")))
 
 
 def stitch(
@@ -116,7 +148,7 @@ def stitch(
     unmapped = sorted(kind for kind in _counts(folder / "stat.json") if kind.startswith("$"))
     if unmapped:
         raise SynthesisError(f"{top}: holds logic ({', '.join(unmapped)}); a top only wires modules")
-    return _cells(folder / "stat.json")
+    return ECP5.count(_counts(folder / "stat.json"))
 
 
 def netlist(rtl: Path, target: Path, cache: Path | None = None, processes: int | None = None) -> list[Path]:
@@ -145,8 +177,8 @@ def cell_arguments() -> Sequence[str]:
 class _Layer:
     """One module of a design, its wrapper renamed `psaflow_layer`, and the key of its mapped result."""
 
-    def __init__(self, rtl: Path, module: Mapping) -> None:
-        self.name = module["name"]
+    def __init__(self, rtl: Path, module: Mapping, flow: Flow) -> None:
+        self.name, self._synth = module["name"], flow.synth
         self._sources = [f"{self.name}.sv", *(s for s in module["sources"] if s != f"{self.name}.sv")]
         self._files = {name: (rtl / name).read_bytes() for name in (*self._sources, *module["memories"])}
         wrapper = self._files[self._sources[0]].decode()
@@ -154,7 +186,7 @@ class _Layer:
             rf"\bmodule\s+{self.name}\b", "module psaflow_layer", wrapper
         ).encode()
         contents = [part for name in list(self._files)[1:] for part in (name, self._files[name])]
-        script = _SYNTH.format(sources="")
+        script = _SYNTH.format(sources="", synth=flow.synth)
         self.key = tools.digest(script, tools.version("yosys"), self._files[self._sources[0]], *contents)
 
     def synthesise(self, result: Path, progress: Progress | None) -> Path:
@@ -165,7 +197,7 @@ class _Layer:
                 work, done = Path(temporary), Path(temporary) / "done"
                 for name, content in self._files.items():
                     (work / name).write_bytes(content)
-                _yosys(work, self.name, _SYNTH.format(sources=" ".join(self._sources)))
+                _yosys(work, self.name, _SYNTH.format(sources=" ".join(self._sources), synth=self._synth))
                 done.mkdir()
                 for name in ("module.il", "stat.json", f"{self.name}.log"):
                     (work / name).replace(done / name)
@@ -191,14 +223,3 @@ def _counts(stat: Path) -> dict[str, int]:
 
 def _json_part(text: str) -> str:
     return text[text.index("{") : text.rindex("}") + 1]
-
-
-def _cells(stat: Path) -> Cells:
-    counts = _counts(stat)
-    get = counts.get
-    return Cells(
-        lut4=get("LUT4", 0) + 2 * get("CCU2C", 0) + 6 * get("TRELLIS_DPR16X4", 0),
-        ff=get("TRELLIS_FF", 0),
-        dsp=get("MULT18X18D", 0),
-        bram=sum(n for kind, n in counts.items() if re.fullmatch(r"DP16KD|PDPW16KD", kind)),
-    )

@@ -7,14 +7,12 @@ from typing import ClassVar
 import numpy as np
 
 from custom_ops.channel_lut import FULL, KNOTS, channel_lut, check_lowest, interpolated_bits
-from custom_ops.hw.cost import STREAM_LUT, resources
+from custom_ops.hw.cost import Part, output
 from custom_ops.hw.node import FoldingError, HwNode, HwOp, Memory, Site
 from custom_ops.hw.timing import Pipeline
 from custom_ops.op import INT8, UINT8
 from custom_ops.rounding import ROUNDINGS
 
-BIT_LUT = 10  # one lane's share of a product for each bit between knots: a sum of 8 bits and more, and its registers
-LINE_LUT = 30  # one lane's difference, rounding and last sum
 LATENCY = 4  # cycles: the memory's two, the output buffer's two
 LINE_LATENCY = 3  # more of them for the line between two knots
 
@@ -44,16 +42,16 @@ class ChannelLUT(HwOp):
         bits = interpolated_bits(_width(site, channels))
         folded, folds = site.folded(shape, pe), channels // pe
         memories = [Memory(f"table_{lane:02d}", folds * (FULL >> bits), 8) for lane in range(pe)]
-        lut = STREAM_LUT
+        parts = [Part("counter", 1, (folds,)), output(pe, int(np.prod(folded[:-1])))]
         if bits:
             memories += [Memory(f"last_{lane:02d}", folds, 8) for lane in range(pe)]
-            lut += LINE_LUT + BIT_LUT * bits
+            parts.append(Part("line", pe, (bits,)))
         return site.build(
             [folded],
             [folded],
             cycles=int(np.prod(folded[:-1])),
             memories=memories,
-            resources=resources(memories, lut=lut * pe),
+            parts=parts,
             timing=Pipeline(LATENCY + (LINE_LATENCY if bits else 0)),
         )
 

@@ -7,14 +7,13 @@ from typing import ClassVar
 import numpy as np
 
 from custom_ops.datatypes import accumulator_bits, signed_bits
-from custom_ops.hw.cost import AFFINE_LUT, REQUANT_LUT, STREAM_LUT, resources
+from custom_ops.hw.cost import Part, output, requantizers
 from custom_ops.hw.node import HwNode, HwOp, Memory, Site
 from custom_ops.hw.timing import Pipeline
 from custom_ops.op import INT8, INT32
 from custom_ops.requant import check_range, requant, requant_body
 from custom_ops.rounding import ROUNDINGS
 
-DSP_BITS = 18  # a MULT18X18D takes the code times a multiplier of up to 18 bits; a wider one takes two
 LATENCY = 9  # cycles
 
 
@@ -51,14 +50,20 @@ class ChannelRequant(HwOp):
         multiplies = bool(np.any(mult != 1))
         mult_bits = signed_bits(int(mult.min()), int(mult.max())) if multiplies else 0
         memories = [Memory("param", channels // pe, pe * (mult_bits + site.parameter_bits(bias, shift)))]
-        dsp = pe * multiplies * (1 if mult_bits <= DSP_BITS else 2)
         folded = site.folded(shape, pe)
+        bits = max(accumulator_bits(mult[:, None], bias), mult_bits + 8)
         return site.build(
             [folded],
             [folded],
             cycles=int(np.prod(folded[:-1])),
             memories=memories,
             accumulator_bits=accumulator_bits(mult[:, None], bias),
-            resources=resources(memories, dsp=dsp, lut=pe * (AFFINE_LUT + REQUANT_LUT + STREAM_LUT)),
+            multipliers=[(pe, mult_bits, 8)] if multiplies else [],
+            parts=[
+                Part("counter", 1, (channels // pe,)),
+                Part("adder", pe, (bits,)),
+                requantizers(pe, bits, int(shift.min()), int(shift.max())),
+                output(pe, int(np.prod(folded[:-1]))),
+            ],
             timing=Pipeline(LATENCY),
         )

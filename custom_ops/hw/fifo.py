@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from custom_ops.hw.cost import STREAM_LUT, resources
+from custom_ops.hw.cost import Part
 from custom_ops.hw.node import HwNode, Memory, Site, StreamOp
 from custom_ops.hw.timing import BUFFER, OUT, Times, in_order, places
 from custom_ops.op import OpError
@@ -72,7 +72,13 @@ class Fifo(StreamOp):
         shape = site.shape()
         pe = site.fold("PE", shape[-1], "channels")
         folded, bits = site.folded(shape, pe), site.stream_bits()
-        memory = Memory("beats", site.attribute("depth"), bits * pe, rom=False)
+        depth, width = site.attribute("depth"), bits * pe + 1  # TLAST lies beside the data
+        memory = Memory("beats", depth, bits * pe, rom=False)
+        parts, priced = [Part("output", 1, (width, depth, 1))], []  # a small one is its output alone
+        if depth > SMALL:
+            counters = [Part("counter", 2, (depth,)), Part("accumulator", 1, (depth.bit_length(),))]
+            parts = [Part("output", 1, (width, BUFFER, 1)), *counters]
+            priced = [Memory("beats", depth, width, rom=False)]
         return site.build(
             [folded],
             [folded],
@@ -80,6 +86,7 @@ class Fifo(StreamOp):
             in_bits=bits,
             out_bits=bits,
             memories=[memory],
-            resources=resources([memory], lut=2 * STREAM_LUT),
+            parts=parts,
+            priced=priced,
             timing=FifoTiming(site.attribute("depth")),
         )

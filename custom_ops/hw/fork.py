@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from custom_ops.hw.cost import STREAM_LUT, resources
+from custom_ops.hw.cost import Part
 from custom_ops.hw.node import HwNode, Site, StreamOp
 from custom_ops.hw.timing import Pipeline
 
@@ -36,6 +36,6 @@ class Fork(StreamOp):
             cycles=math.prod(folded[:-1]),
             in_bits=bits,
             out_bits=bits,
-            resources=resources([], lut=2 * STREAM_LUT * pe * bits // 8),
+            parts=[Part("skid", 2, (pe * bits + 1,))],
             timing=Pipeline(latency=1, count=PLACES, outputs=2),
         )

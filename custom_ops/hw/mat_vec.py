@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from custom_ops.datatypes import accumulator_bits, accumulator_range
-from custom_ops.hw.cost import resources
+from custom_ops.hw.cost import Part, written_by_lanes
 from custom_ops.hw.matrix import FOLDING, image_cycles, matrix_folding
 from custom_ops.hw.matrix_timing import Core, MatVecTiming, read_cycles
 from custom_ops.hw.node import FoldingError, HwNode, HwOp, Memory, Site, integer32
@@ -79,6 +79,12 @@ class MatVec(HwOp):
         wide = max(folding.simd, folding.in_lanes)
         if buffered:
             memories.append(Memory("token", 2 * columns // wide, 8 * wide, rom=False))
+        counters = [Part("counter", 1, (n,)) for n in (row_groups, column_groups, memories[0].depth, memories[1].depth)]
+        priced = memories[:2]
+        if buffered:
+            counters += [Part("counter", 1, (n,)) for n in (2 * columns // folding.in_lanes, wide // folding.in_lanes)]
+            counters += [Part("counter", 2, (2 * columns // wide,)), Part("selector", 1, (wide // folding.simd, 8 * folding.simd))]
+            priced += written_by_lanes(memories[2], 8 * folding.in_lanes)
         read = read_cycles(2 * columns // wide) if buffered else 1
         core = Core(folding.pe, folding.simd, folding.out_lanes, column_groups, read, requantized)
         return site.build(
@@ -88,7 +94,9 @@ class MatVec(HwOp):
             out_bits=8 if requantized else 32,
             memories=memories,
             accumulator_bits=bits,
-            resources=resources(memories, dsp=folding.dsp, lut=folding.lut(requantized)),
+            multipliers=folding.multipliers,
+            parts=[*counters, *folding.parts(core, bits, shift, tokens * rows)],
+            priced=priced,
             timing=MatVecTiming(core, columns // folding.in_lanes, row_groups, buffered),
         )
 

@@ -6,7 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from custom_ops.hw.cost import CONTROL_LUT, FABRIC_LUT, REQUANT_LUT, STREAM_LUT, TREE_LUT
+import numpy as np
+
+from custom_ops.hw.cost import Part, output, requantizers
+from custom_ops.hw.matrix_timing import Core
 from custom_ops.hw.node import FoldingError, Site, divisors
 
 # PE results and SIMD products of each at once; elements a beat in and out; products made of LUTs; two products in one DSP48E2
@@ -30,14 +33,25 @@ class MatrixFolding:
         return min(self.pe, self.out_lanes)
 
     @property
-    def dsp(self) -> int:
-        """Multipliers that are no LUTs."""
-        return self.simd * (self.pe // 2 + self.pe % 2) if self.packed else self.pe * self.simd - self.fabric
+    def multipliers(self) -> list[tuple[int, int, int]]:
+        """(how many, bits, bits): a packed one holds two results of one shared operand."""
+        if not self.packed:
+            return [(self.pe * self.simd - self.fabric, 8, 8)]
+        return [(self.pe // 2 * self.simd, 27, 8), (self.pe % 2 * self.simd, 8, 8)]
 
-    def lut(self, requantized: bool) -> int:
-        """LUT4 of products, sums, requantization and streams."""
-        arithmetic = self.pe * self.simd * TREE_LUT + self.fabric * FABRIC_LUT + self.results * REQUANT_LUT * requantized
-        return arithmetic + (self.in_lanes + self.out_lanes) * STREAM_LUT + CONTROL_LUT
+    def parts(self, core: Core, bits: int, shift: np.ndarray | None, elements: int) -> list[Part]:
+        """What arithmetic and end of a matrix unit are made of: accumulators of `bits` bits, an image of `elements` out."""
+        lanes, last = self.results, 8 if shift is not None else 32
+        pairs, groups = self.pe // 2 * self.packed, math.ceil(self.simd / 4)
+        found = [Part("tree", self.pe - 2 * pairs, (self.simd,)), Part("tree", 2 * pairs, (groups,)), Part("unpack", pairs * groups)]
+        found += [Part("product", self.fabric), Part("accumulator", self.pe, (bits,)), Part("control", 1)]
+        if core.steps > 1:
+            found += [Part("choice", self.pe - lanes, (bits,)), Part("adder", lanes, (bits,)), Part("counter", 1, (core.steps,))]
+        if core.parts > 1:
+            found.append(Part("counter", 2, (core.parts,)))
+        if shift is not None:
+            found.append(requantizers(lanes, bits, int(shift.min()), int(shift.max())))
+        return [*found, output(self.out_lanes, elements // self.out_lanes, last, core.depth - 1)]
 
 
 def matrix_folding(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +12,7 @@ from onnx import NodeProto
 from qonnx.core.datatype import DataType
 
 from custom_ops.datatypes import datatype_of_element, signed_bits
+from custom_ops.hw.cost import Memory, Part, Usage, usage
 from custom_ops.hw.timing import Times, Timing
 from custom_ops.op import HW_DOMAIN, INT8, INT32, UINT8, Op, OpError
 
@@ -20,25 +21,6 @@ Shape = tuple[int, ...]
 
 class FoldingError(ValueError):
     """A node that the hardware cannot be built from; the message is one line with the way out."""
-
-
-@dataclass(frozen=True)
-class Memory:
-    """`depth` words of `width` bits; `rom` if a file fills it; `distributed` if it is read without a clock edge."""
-
-    name: str
-    depth: int
-    width: int
-    rom: bool = True
-    distributed: bool = False
-
-    @property
-    def bits(self) -> int:
-        return self.depth * self.width
-
-    def __iter__(self) -> Iterator[str | int]:
-        """(name, depth, width bits)."""
-        return iter((self.name, self.depth, self.width))
 
 
 @dataclass(frozen=True)
@@ -56,8 +38,14 @@ class HwNode:
     cycles: int  # clock cycles per image, steady state, no stalls
     memories: tuple[Memory, ...]
     accumulator_bits: int  # 0: the node has none
-    resources: Mapping[str, int]  # dsp (MULT18), bram (18 kbit), lut (LUT4): estimates
+    parts: tuple[Part, ...]  # what its RTL is made of, beside memories and multipliers
+    multipliers: tuple[tuple[int, int, int], ...]  # (how many, bits of one factor, bits of the other)
+    priced: tuple[Memory, ...]  # the memories as the RTL has them, TLAST and write lanes included
     timing: Timing  # the cycles at which its beats move
+
+    def usage(self, family: str) -> Usage:
+        """What its module costs on a device family, an estimate."""
+        return usage(self.parts, self.priced, self.multipliers, family)
 
     @property
     def in_beats(self) -> tuple[int, ...]:
@@ -146,6 +134,8 @@ class Site:
 
     def build(self, inputs: list[Shape], outputs: list[Shape], cycles: int, **figures) -> HwNode:
         """The finished node from its folded shapes; lanes are their last dimensions."""
+        memories = tuple(figures.pop("memories", ()))
+        priced = figures.pop("priced", None)
         return HwNode(
             name=self.op.onnx_node.name,
             op_type=self.op.onnx_node.op_type,
@@ -156,9 +146,11 @@ class Site:
             folded_input_shapes=tuple(inputs),
             folded_output_shapes=tuple(outputs),
             cycles=cycles,
-            memories=tuple(figures.pop("memories", ())),
+            memories=memories,
             accumulator_bits=figures.pop("accumulator_bits", 0),
-            resources=figures.pop("resources"),
+            parts=tuple(figures.pop("parts", ())),
+            multipliers=tuple(figures.pop("multipliers", ())),
+            priced=memories if priced is None else tuple(priced),
             timing=figures.pop("timing"),
             **figures,
         )

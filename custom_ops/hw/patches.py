@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from custom_ops.hw.cost import CONTROL_LUT, STREAM_LUT, resources
+from custom_ops.hw.cost import Part, output
 from custom_ops.hw.node import FoldingError, HwNode, Memory, Site, StreamOp
 from custom_ops.hw.timing import BUFFER, OUT, Times, in_order, last_of, places
 from custom_ops.op import INT8, UINT8
@@ -83,6 +83,12 @@ class Patches(StreamOp):
             [site.folded((tokens, patch * patch * features), pe)],
             cycles=beats,
             memories=[memory],
-            resources=resources([memory], lut=2 * CONTROL_LUT + STREAM_LUT * pe),
+            parts=[
+                Part("counter", 1, (memory.depth,)),
+                *(Part("counter", 1, (n,)) for n in (patch * features // pe, patch, width // patch)),
+                Part("choice", 1, (memory.depth.bit_length(),)),
+                Part("adder", 2, (memory.depth.bit_length(),)),
+                output(pe, beats),
+            ],
             timing=PatchesTiming(patch, width // patch, patch * features // pe),
         )

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from custom_ops.datatypes import signed_bits
-from custom_ops.hw.cost import REQUANT_LUT, STREAM_LUT, resources
+from custom_ops.hw.cost import Part, output, requantizers
 from custom_ops.hw.node import FoldingError, HwNode, HwOp, Site
 from custom_ops.hw.timing import Pipeline
 from custom_ops.op import INT8, OpError
@@ -71,11 +71,13 @@ class ResidualAdd(HwOp):
         pe = site.fold("PE", shape[-1], "channels")
         folded = site.folded(shape, pe)
         reach = 128 * (2 ** site.attribute("a_shift") + 2 ** site.attribute("b_shift"))
+        bits = 9 + max(site.attribute("a_shift"), site.attribute("b_shift"))
+        shift = site.attribute("shift")
         return site.build(
             [folded, folded],
             [folded],
             cycles=int(np.prod(folded[:-1])),
             accumulator_bits=signed_bits(-reach, reach - 2),
-            resources=resources([], lut=pe * (REQUANT_LUT + 3 * STREAM_LUT)),
+            parts=[Part("adder", pe, (bits,)), requantizers(pe, bits, shift, shift), output(pe, int(np.prod(folded[:-1])))],
             timing=Pipeline(LATENCY),
         )

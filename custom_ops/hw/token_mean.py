@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from custom_ops.datatypes import signed_bits
-from custom_ops.hw.cost import CONTROL_LUT, REQUANT_LUT, STREAM_LUT, resources
-from custom_ops.hw.node import HwNode, HwOp, Memory, Site
+from custom_ops.hw.cost import Memory, Part, output, requantizers
+from custom_ops.hw.node import HwNode, HwOp, Site
 from custom_ops.hw.timing import BUFFER, NEVER, Times
 from custom_ops.op import INT8, OpError
 from custom_ops.requant import check_range, requant, requant_body
@@ -69,6 +69,8 @@ class TokenMean(HwOp):
         tokens, channels = site.shape(rank=3)
         pe = site.fold("PE", channels, "channels")
         bits = signed_bits(-128 * tokens, 127 * tokens)
+        folds, shift = channels // pe, site.attribute("shift")
+        counters = [Part("counter", 1, (folds,)), Part("counter", 1, (tokens,))]
         memory = Memory("sum", channels // pe, pe * bits, rom=False, distributed=True)
         return site.build(
             [site.folded((tokens, channels), pe)],
@@ -76,6 +78,6 @@ class TokenMean(HwOp):
             cycles=tokens * channels // pe,
             memories=[memory],
             accumulator_bits=bits,
-            resources=resources([memory], lut=CONTROL_LUT + pe * (REQUANT_LUT + 2 * STREAM_LUT)),
+            parts=[*counters, Part("accumulator", pe, (bits,)), requantizers(pe, bits, shift, shift), output(pe, folds)],
             timing=TokenMeanTiming(tokens, channels // pe),
         )

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from custom_ops.hw.cost import resources
+from custom_ops.hw.cost import Part, written_by_lanes
 from custom_ops.hw.mat_vec import checked_accumulator_bits
 from custom_ops.hw.matrix import FOLDING, image_cycles, matrix_folding
 from custom_ops.hw.matrix_timing import Core, TokenMixTiming, read_cycles
@@ -63,12 +63,19 @@ class TokenMix(HwOp):
         ]
         words, steps = channels // wide, tokens // folding.simd
         core = Core(folding.pe, folding.simd, folding.out_lanes, steps, read_cycles(2 * steps * words))
+        sizes = [2 * tokens * channels // folding.in_lanes, wide // folding.in_lanes, words, folding.simd, 2 * steps * words]
+        sizes += [steps, wide // folding.pe, words, rows, memories[0].depth, steps, channels // folding.pe, rows]
+        counters = [Part("counter", 1, (n,)) for n in sizes]
+        counters += [Part("adder", 3, ((2 * steps * words).bit_length(),)), Part("choice", 2, (memories[0].depth.bit_length(),))]
+        counters.append(Part("selector", 1, (wide // folding.pe, 8 * folding.pe * folding.simd)))
         return site.build(
             [site.folded((tokens, channels), folding.in_lanes)],
             [site.folded((rows, channels), folding.out_lanes)],
             cycles=image_cycles(rows * tokens * channels, tokens * channels, rows * channels, folding),
             memories=memories,
             accumulator_bits=bits,
-            resources=resources(memories, dsp=folding.dsp, lut=folding.lut(requantized=True)),
+            multipliers=folding.multipliers,
+            parts=[*counters, *folding.parts(core, bits, shift, rows * channels)],
+            priced=[*memories[:2], *written_by_lanes(memories[2], 8 * folding.in_lanes)],
             timing=TokenMixTiming(core, tokens, rows, words, wide // folding.in_lanes, wide // folding.pe),
         )

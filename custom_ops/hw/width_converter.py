@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from custom_ops.hw.cost import STREAM_LUT, resources
+from custom_ops.hw.cost import Part
 from custom_ops.hw.node import FoldingError, HwNode, Site, StreamOp, divisors
 from custom_ops.hw.timing import Times, in_order, last_of, places
 
@@ -62,12 +62,16 @@ class WidthConverter(StreamOp):
                 f"{site.label}: in_lanes={lanes[0]} and out_lanes={lanes[1]} must divide one another;"
                 f" for in_lanes={lanes[0]} try out_lanes={', '.join(map(str, fits))}"
             )
+        ratio = max(lanes) // min(lanes)
+        parts = [Part("skid", 1, (max(lanes) * bits + 1,)), Part("counter", 1, (ratio,))]
+        if lanes[0] > lanes[1]:
+            parts.append(Part("selector", 1, (ratio, lanes[1] * bits)))
         return site.build(
             [site.folded(shape, lanes[0])],
             [site.folded(shape, lanes[1])],
             cycles=math.prod(shape) // min(lanes),
             in_bits=bits,
             out_bits=bits,
-            resources=resources([], lut=2 * STREAM_LUT * max(lanes) * bits // 8),
+            parts=parts,
             timing=WidthTiming(max(lanes) // min(lanes), collects=lanes[1] > lanes[0]),
         )

@@ -161,7 +161,7 @@ def test_hardware_node_answers():
     assert hw.folded_input_shapes == hw.folded_output_shapes == ((1, 64, 24, 4),)
     assert hw.cycles == 64 * 24
     assert [tuple(memory) for memory in hw.memories] == [(f"table_{lane:02d}", 24 * 256, 8) for lane in range(4)]
-    assert hw.resources["bram"] == 12
+    assert hw.usage("ecp5").bram == 12
 
 
 @pytest.mark.parametrize(("pe", "blocks"), [(1, 3), (2, 4), (3, 3), (96, 0)])
@@ -173,7 +173,7 @@ def test_the_hardware_node_of_knots_holds_the_last_ones_apart(pe, blocks):
         *((f"table_{lane}", 96 // pe * 64, 8) for lane in lanes),
         *((f"last_{lane}", 96 // pe, 8) for lane in lanes),
     ]
-    assert (hw.resources["bram"], hw.resources["dsp"]) == (blocks, 0)
+    assert (hw.usage("ecp5").bram, hw.resources["dsp"]) == (blocks, 0)
 
 
 def test_hardware_node_refuses_a_wrong_folding_and_a_table_that_is_none():

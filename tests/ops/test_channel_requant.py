@@ -39,7 +39,7 @@ def test_hardware_node_answers():
     assert (hw.in_lanes, hw.out_lanes, hw.cycles) == ((4,), (4,), 128)
     assert [tuple(memory) for memory in hw.memories] == [("param", 2, 4 * (8 + 4 + 3))]
     assert hw.accumulator_bits == 15  # -12800 - 7 .. 12700
-    assert hw.resources["dsp"] == 4
+    assert hw.usage("ecp5").dsp == 4
 
 
 def test_a_wrong_folding_is_refused():
@@ -57,4 +57,4 @@ def test_where_every_multiplier_is_one_the_hardware_has_none():
     constants = {"m": np.ones(8, np.int32), "b": np.full(8, -7, np.int32), "s": np.array([3, 9] * 4, np.int32)}
     hw = hardware_node(node, constants, {"x": (1, 64, 8)})
     assert [tuple(memory) for memory in hw.memories] == [("param", 2, 4 * (0 + 4 + 3))]
-    assert hw.resources["dsp"] == 0
+    assert hw.usage("ecp5").dsp == 0

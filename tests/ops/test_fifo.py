@@ -24,7 +24,7 @@ def test_hardware_node_answers():
     hw = hardware_node(node, {}, {"x": ("N", 64, 96)})
     assert (hw.in_lanes, hw.out_lanes, hw.cycles) == ((2,), (2,), 64 * 48)
     assert [tuple(memory) for memory in hw.memories] == [("beats", 3072, 16)]
-    assert hw.resources["bram"] == 3
+    assert hw.usage("ecp5").bram == 3
 
 
 def test_what_does_not_fit_is_refused():

@@ -70,7 +70,7 @@ def test_hardware_node_answers():
     assert hw.accumulator_bits == 14  # -128 * 48 .. 127 * 48 + 100
     sizes = {name: (depth, width) for name, depth, width in hw.memories}
     assert sizes == {"weight": (48, 768), "param": (24, 4 * (8 + 2)), "token": (8, 96)}
-    assert hw.resources["dsp"] == 96
+    assert hw.usage("ecp5").dsp == 96
 
 
 def test_a_unit_that_gathers_all_columns_has_no_token_memory():
@@ -95,7 +95,7 @@ def test_the_slowest_of_products_input_and_output_sets_the_pace(folding, cycles)
 
 def test_products_out_of_luts_and_packed_ones_take_fewer_multipliers():
     def dsp(**folding):
-        return hardware_node(node(**folding), constants(96, 48), {"x": ("N", 64, 48)}).resources["dsp"]
+        return hardware_node(node(**folding), constants(96, 48), {"x": ("N", 64, 48)}).usage("xcup").dsp
 
     assert dsp(PE=3, SIMD=6) == 18
     assert dsp(PE=3, SIMD=6, fabric=5) == 13

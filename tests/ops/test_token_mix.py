@@ -55,7 +55,7 @@ def test_hardware_node_answers():
     assert hw.accumulator_bits == 14
     sizes = [(name, depth, width) for name, depth, width in hw.memories]
     assert sizes == [("weight", 64 * 8, 64), ("param", 64, 3), ("image", 2 * 8 * 48, 128)]
-    assert hw.resources["dsp"] == 16
+    assert hw.usage("ecp5").dsp == 16
 
 
 def test_the_slowest_of_products_input_and_output_sets_the_pace():

@@ -1,13 +1,17 @@
 """Folding: the fewest products per cycle that reach the target, and overrides by node name."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
 from onnx import ModelProto
 from qonnx.core.modelwrapper import ModelWrapper
 
-from passes.fold_to_target import FoldToTarget
+from custom_ops.devices import Device, device
+from custom_ops.hw.cost import Usage, fabric_lut
+from passes import fold_to_target
+from passes.fold_to_target import FoldToTarget, folding_report
 from passes.graph import Graph, PassRefusal
 from passes.hardware import hardware_nodes, plan, set_folding
 from tests.passes.graphs import apply, attributes, parse, refusal
@@ -50,27 +54,113 @@ def folding(model: ModelProto) -> dict[str, dict[str, object]]:
     return {n.name: {k: v for k, v in attributes(n).items() if k in ("PE", "SIMD")} for n in model.graph.node}
 
 
-def products(options: dict) -> int:
-    return options.get("PE", 1) * options.get("SIMD", 1)
+def share(usage: Usage, device: Device) -> float:
+    """The part of a device that a design takes, products beyond its DSPs made of LUTs."""
+    moved = max(0, usage.dsp - device.dsp)
+    return (usage.lut + moved * fabric_lut(device.family)) / device.lut + (usage.dsp - moved) / device.dsp + usage.bram / device.bram
+
+
+def usage_of(model: ModelProto, family: str = "ecp5") -> Usage:
+    graph = Graph(ModelWrapper(model))
+    return sum((plan(graph, n).usage(family) for n in hardware_nodes(graph)), Usage(0, 0, 0))
+
+
+def brute_force(model: ModelProto, target: int) -> list[Usage]:
+    """What the design costs with every pair of products for its two matrix units that reaches the target, all else as chosen."""
+    graph = Graph(ModelWrapper(model, make_deepcopy=True))
+    nodes = hardware_nodes(graph)
+    rest = [plan(graph, n).usage("ecp5") for n in nodes if n.op_type not in ("MatVec", "TokenMix")]
+    choices = []
+    for node in [n for n in nodes if n.op_type in ("MatVec", "TokenMix")]:
+        found = []
+        for pe, simd in itertools.product(range(1, 13), range(1, 9)):
+            set_folding(node, PE=pe, SIMD=simd, fabric=0)
+            try:
+                planned = plan(graph, node)
+            except PassRefusal:
+                continue
+            if planned.cycles <= target:
+                found.append(planned.usage("ecp5"))
+        choices.append(found)
+    return [sum((*rest, a, b), Usage(0, 0, 0)) for a, b in itertools.product(*choices)]
+
+
+def small(monkeypatch: pytest.MonkeyPatch, lut: int, dsp: int, bram: int = 4) -> Device:
+    """A device of these sizes, under the name `small`."""
+    device = Device(name="small", family="ecp5", lut=lut, dsp=dsp, bram=bram, source="made up")
+    monkeypatch.setattr(fold_to_target, "find_device", lambda name: device)
+    return device
 
 
 @pytest.mark.parametrize("target", [600, 576, 575, 192, 100, 72, 48, 24, 12, 6])
-def test_every_matrix_unit_reaches_the_target_with_the_fewest_products(target: int) -> None:
+def test_the_target_is_reached_with_the_smallest_share_of_the_device_of_all_foldings(target: int) -> None:
     folded = apply(parse(TEXT), FoldToTarget(target))
-    chosen = folding(folded)
     assert max(cycles(folded).values()) <= target
-    graph = Graph(ModelWrapper(folded))
-    for node in hardware_nodes(graph)[:2]:
-        reaching = []
-        for pe, simd in itertools.product(range(1, 13), range(1, 9)):
-            set_folding(node, PE=pe, SIMD=simd)
-            try:
-                figures = plan(graph, node)
-            except PassRefusal:
-                continue
-            if figures.cycles <= target:
-                reaching.append((pe * simd, pe, simd))
-        assert chosen[node.name] == dict(zip(("PE", "SIMD"), min(reaching)[1:], strict=True)), node.name
+    best = min(share(usage, device("LFE5U-85F")) for usage in brute_force(folded, target))
+    assert share(usage_of(folded), device("LFE5U-85F")) == pytest.approx(best, rel=1e-12)
+
+
+@pytest.mark.parametrize("dsp", [3, 8, 40])
+def test_where_dsps_run_out_it_is_the_best_of_all_foldings_with_the_rest_made_of_luts(dsp: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tight = small(monkeypatch, 20000, dsp)
+    folded = apply(parse(TEXT), FoldToTarget(24, device="small"))
+    chosen = usage_of(folded)
+    assert chosen.dsp <= dsp
+    report = folding_report(folded)
+    fabric = sum(attributes(n).get("fabric", 0) for n in folded.graph.node)
+    assert report["fabric_products"] == fabric
+    assert (fabric > 0) == (dsp < 40)
+    before_split = Usage(chosen.lut - fabric * fabric_lut("ecp5"), chosen.dsp + fabric, chosen.bram)
+    assert share(before_split, tight) == pytest.approx(min(share(usage, tight) for usage in brute_force(folded, 24)), abs=2e-4)
+
+
+def test_dsps_that_nothing_can_replace_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    small(monkeypatch, 20000, 1)
+    assert "small: " in (message := refusal(parse(TEXT), FoldToTarget(24, device="small")))
+    assert "DSPs that LUTs cannot replace" in message
+
+
+def test_without_a_target_it_is_as_fast_as_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    tight = small(monkeypatch, 5000, 12)
+    folded = apply(parse(TEXT), FoldToTarget(None, device="small"))
+    reached = max(cycles(folded).values())
+    assert usage_of(folded).lut <= 0.85 * tight.lut
+    assert folding_report(folded)["cycles"] == reached
+    assert "more than 85%" in refusal(parse(TEXT), FoldToTarget(reached - 1, device="small"))
+    roomy = small(monkeypatch, 50000, 12)
+    assert max(cycles(apply(parse(TEXT), FoldToTarget(None, device="small"))).values()) < reached
+    assert roomy.lut > tight.lut
+
+
+def test_a_narrower_margin_leaves_more_luts_free_and_is_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    small(monkeypatch, 6000, 12)
+    quick, slow = (apply(parse(TEXT), FoldToTarget(None, device="small", margin=margin)) for margin in (0.95, 0.5))
+    assert max(cycles(quick).values()) < max(cycles(slow).values())
+    assert usage_of(slow).lut <= 3000 < usage_of(quick).lut <= 5700
+
+
+def test_a_network_without_room_is_refused_with_what_is_short_and_the_nearest_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    small(monkeypatch, 4000, 12, 40)
+    message = refusal(parse(TEXT), FoldToTarget(6, device="small"))
+    found = re.fullmatch(r"small: 6 cycles per image need (\d+) LUT, (\d+) more than 85% of 4000; the nearest that fits is target_cycles: (\d+)",
+                         message)  # fmt: skip
+    assert found is not None, message
+    needed, over, nearest = map(int, found.groups())
+    assert needed - over == 3400
+    assert max(cycles(apply(parse(TEXT), FoldToTarget(nearest, device="small"))).values()) <= nearest
+    small(monkeypatch, 400, 12)
+    assert "no slower folding fits; take a larger device" in refusal(parse(TEXT), FoldToTarget(600, device="small"))
+
+
+def test_the_report_names_the_slowest_node_and_what_would_relieve_it() -> None:
+    report = folding_report(apply(parse(TEXT), FoldToTarget(576, device="LFE5U-25F")))
+    assert (report["cycles"], report["bottleneck"]) == (576, "fc")
+    assert re.match(r"\d+ cycles if fc get more products or lanes: ", report["relief"])
+    assert report["estimate"]["dsp"] == {"used": 3, "available": 28}
+
+
+def test_an_unknown_device_is_refused_with_near_names() -> None:
+    assert "device 'LFE5U85F': unknown; did you mean LFE5U-85F" in refusal(parse(TEXT), FoldToTarget(600, device="LFE5U85F"))
 
 
 @pytest.mark.parametrize(("target", "lanes"), [(600, {1}), (72, {1}), (36, {1, 2}), (24, {2, 3}), (18, {2, 4})])
@@ -90,7 +180,7 @@ def test_folding_changes_nothing_but_the_folding() -> None:
     assert [(n.name, n.op_type, list(n.input), list(n.output)) for n in after.graph.node] == [
         (n.name, n.op_type, list(n.input), list(n.output)) for n in before.graph.node]  # fmt: skip
     for old, new in zip(before.graph.node, after.graph.node, strict=True):
-        assert {k: v for k, v in attributes(new).items() if k not in ("PE", "SIMD", "in_lanes", "out_lanes")} == attributes(old)
+        assert {k: v for k, v in attributes(new).items() if k not in ("PE", "SIMD", "in_lanes", "out_lanes", "fabric", "packed")} == attributes(old)
 
 
 def test_a_folding_that_the_module_lacks_is_passed_over() -> None:

@@ -6,7 +6,7 @@ from custom_ops.hw.node import Memory
 
 
 @pytest.mark.parametrize(("memory", "blocks", "luts"), [
-    (Memory("param", 96, 24), 0, 48), (Memory("param", 128, 20), 0, 40), (Memory("param", 129, 2), 1, 0), (Memory("table", 24576, 8), 12, 0),
+    (Memory("param", 96, 24), 0, 48), (Memory("param", 128, 20), 0, 40), (Memory("param", 129, 2), 1, 0), (Memory("table", 24576, 8), 11, 0),
     (Memory("bank", 64, 32, rom=False), 0, 32), (Memory("bank", 65, 32, rom=False), 1, 0), (Memory("weight", 512, 64), 2, 0),
 ])  # fmt: skip
 def test_a_memory_takes_blocks_or_luts_by_the_rule_of_the_modules(finn, memory: Memory, blocks: int, luts: int) -> None:
