@@ -119,9 +119,9 @@ def measure(row: Row, integer: ModelProto, folder: Path, images: int, place: boo
     config = load_config(Path(row.config)) if row.config else None
     name = config.device if config else XCUP
     if config and config.tables is not None:
-        from pipelines.compression import calibration, compressed
+        from pipelines.compression import calibration, smaller
 
-        integer = compressed(integer, config.tables, calibration(data, config.tables))
+        integer = smaller(integer, config.tables, calibration(data, config.tables)).model
     model = folded(integer, config.target_cycles if config else row.target, name, row.article)
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(integer, folder / "3_integer.onnx")

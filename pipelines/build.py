@@ -219,17 +219,15 @@ class Build:
     def _compressed(self, exact: ModelProto) -> ModelProto:
         """The integer stage with smaller tables, which is what goes on; the exact one is kept beside it."""
         from passes.table_errors import table_errors
-        from pipelines.compression import code_counts, compressed, finer
+        from pipelines.compression import smaller
 
         assert self.config.tables is not None
         with self._stage("tables"):
-            full = finer(exact, self.config.tables, self.calibration)
-            counts = None if self.calibration is None else code_counts(full, self.calibration.images)
-            model = compressed(full, self.config.tables, self.calibration, counts)
+            made = smaller(exact, self.config.tables, self.calibration)
         self._save(EXACT, exact)
-        self._save("integer", model)
-        self.report["tables"] = [asdict(row) for row in table_errors(full, model, counts)]
-        return model
+        self._save("integer", made.model)
+        self.report["tables"] = [asdict(row) for row in table_errors(made.full, made.model, made.counts)]
+        return made.model
 
     def _accuracy(self, stages: list[str]) -> None:
         """Top-1 of every stage, and how far the first one's logits (Brevitas, where there is a checkpoint) agree with each."""

@@ -53,7 +53,7 @@ def main(model: Path, out: Path, every: str, method: str | None, worst: int | No
     keeps --worst, or --loss; without either, --every.
     """
     from passes.table_errors import table_errors
-    from pipelines.compression import calibration, code_counts, compressed, finer
+    from pipelines.compression import calibration, smaller
     from pipelines.serving import integer_model
 
     check_png(plot)
@@ -61,16 +61,13 @@ def main(model: Path, out: Path, every: str, method: str | None, worst: int | No
         raise UserError(f"--out {out}: must end in .onnx")
     tables = Tables(every=int(every), method=method or ("refine" if worst is None else "fit"), worst=worst, loss=loss, images=images,
                     steps=steps)  # type: ignore[arg-type]  # fmt: skip
-    found = calibration(data, tables)
-    before = finer(integer_model(model), tables, found)
-    counts = None if found is None else code_counts(before, found.images)
-    after = compressed(before, tables, found, counts)
-    rows = [asdict(row) for row in table_errors(before, after, counts)]
+    made = smaller(integer_model(model), tables, calibration(data, tables))
+    rows = [asdict(row) for row in table_errors(made.full, made.model, made.counts)]
     if plot is not None:
         from pipelines.table_plot import draw
 
-        write_whole(plot, draw(before, after))
-    write_whole(out, after.SerializeToString())
+        write_whole(plot, draw(made.full, made.model))
+    write_whole(out, made.model.SerializeToString())
     return {"model": str(out), **tables.model_dump(), "tables": rows, "bits": sum(r["bits"] for r in rows),
             "full_bits": sum(r["full_bits"] for r in rows)}  # fmt: skip
 

@@ -48,6 +48,22 @@ def calibration(data: Path | None, tables: Tables) -> Calibration | None:
     return Calibration(cifar.x_train[: tables.images], cifar.y_train[: tables.images])
 
 
+@dataclass(frozen=True)
+class Smaller:
+    """A model with tables of knots, the one with full tables that it was made from, and how often that one's codes occur."""
+
+    full: ModelProto
+    model: ModelProto
+    counts: dict[str, np.ndarray] | None
+
+
+def smaller(integer: ModelProto, tables: Tables, images: Calibration | None) -> Smaller:
+    """All that `tables` asks for: finer codes where the method wants them, then knots."""
+    full = finer(integer, tables, images)
+    counts = None if images is None else code_counts(full, images.images)
+    return Smaller(full, compressed(full, tables, images, counts), counts)
+
+
 def finer(integer: ModelProto, tables: Tables, images: Calibration | None) -> ModelProto:
     """The model that `compressed` compresses: with method refine one whose codes fill its tables, else the one given.
 
