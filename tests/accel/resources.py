@@ -53,7 +53,6 @@ CASES = (
     token_mix("token_mix", *_matrix(64, 64), 96, Folding(3, 4), Rounding()),
     channel_lut("channel_lut", _int8(2, 96, 256), 6144, 1),
     channel_lut("channel_lut_64_knots", _int8(2, 96, 65), 6144, 1),
-    channel_lut("channel_lut_64_knots_3_lanes", _int8(2, 96, 65), 6144, 3),
     channel_requant("channel_requant", RNG.integers(-127, 128, 96), *_matrix(96, 1)[1:], 6144, 1, Rounding()),
     residual_add("residual_add", 6144, 1, 2, 0, 3, Rounding()),
     token_mean("token_mean", 64, 96, 1, 6, Rounding()),
@@ -64,11 +63,11 @@ CASES = (
     fifo("fifo_6144", 6144, 1),
     fifo("fifo_32", 32, 1),
     input_guard("input_guard", 3072, 1),
-    register_file("register_file", 60, 0),
+    register_file("register_file_4_links", 4, 0),
 )
 _SYNTHESIS = {
     "ecp5": "synth_ecp5 -top all_modules",
-    "xcup": "synth_xilinx -family xcup -top all_modules -noiopad -noclkbuf",
+    "xcup": "synth_xilinx -family xcup -top all_modules -flatten -noiopad -noclkbuf",
 }
 # target -> figure -> cells that count, and how often
 _WEIGHTS: Mapping[str, Mapping[str, Mapping[str, int]]] = {

@@ -39,7 +39,9 @@ def test_packed_products_take_half_the_dsps_and_those_of_luts_none():
 
 
 def test_the_stored_cases_are_those_that_are_counted():
-    assert sorted(json.loads(STORED.read_text())) == sorted(instance.name for instance in CASES)
+    stored = json.loads(STORED.read_text())
+    assert sorted(stored) == sorted(instance.name for instance in CASES)
+    assert all(figures["ff"] > 0 for targets in stored.values() for figures in targets.values())
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Proofs by yosys: the properties of one module in tests/formal/<module>.sv, for all inputs and all stalls.
 
-Unbounded proofs are by induction over `steps` cycles: the properties hold in the first cycles after reset, and
-whenever they held for that many cycles they hold in the next one. A bounded proof covers `steps` cycles after
-reset. A planted fault must give a counterexample that starts at reset, at the module's ports.
+A proof is by induction over `steps` cycles, so it has no bound in time: the properties hold in the first cycles
+after reset, and whenever they held for that many cycles they hold in the next one. A planted fault must give a
+counterexample that starts at reset and shows at the module's ports or as a credit too many: the invariants are left out.
 """
 
 from collections.abc import Mapping
@@ -25,12 +25,9 @@ flatten
 chformal -lower
 setundef -undriven -anyseq
 opt -full
-sat -prove-asserts -set-assumes {options}
+sat -tempinduct -prove-asserts -set-assumes {options}
 """
-_PROVEN = (  # by induction, from reset
-    "Induction step proven: SUCCESS!",
-    "-> proved base case for ",
-)
+_PROVEN = "Induction step proven: SUCCESS!"
 _REFUTED = "model found for base case: FAIL!"
 
 
@@ -52,7 +49,6 @@ class Proof:
     steps: int
     faults: tuple[Fault, ...] = ()
     parameters: Mapping[str, int] = field(default_factory=dict)
-    kind: str = "unbounded"  # or bounded
     sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # module -> its parameters' defaults
     smaller: tuple[str, str, str] | None = None  # module, old text of its source, new: a size that no parameter gives
     free: str = ""  # a signal that takes any value: a path of data whose values the properties do not speak of
@@ -85,13 +81,12 @@ def verdict(proof: Proof, folder: Path, fault: Fault | None = None) -> str:
     (folder / "properties.sv").write_text((HERE / f"{proof.module}.sv").read_text())
     for name, content in proof.memories.items():
         (folder / name).write_text(content)
-    only_from_reset = fault is not None or proof.kind == "bounded"
-    depth = fault.steps if fault is not None else proof.steps
-    options = f"-tempinduct -maxsteps {depth}" + " -tempinduct-baseonly" * only_from_reset
-    if not only_from_reset:
-        options += f" -initsteps {proof.steps - 1}"
+    if fault is None:
+        options = f"-maxsteps {proof.steps} -initsteps {proof.steps - 1}"
+    else:
+        options = f"-maxsteps {fault.steps} -tempinduct-baseonly"
     script = _SCRIPT.format(
-        defines="" if only_from_reset else "-DINVARIANTS",
+        defines="-DINVARIANTS" if fault is None else "",
         sources=" ".join(sources),
         parameters="\n".join(
             f"chparam -set {key} {value} {module}" for module, sizes in proof.sizes.items() for key, value in sizes.items()
@@ -106,4 +101,4 @@ def verdict(proof: Proof, folder: Path, fault: Fault | None = None) -> str:
     log = (folder / "prove.log").read_text()
     if _REFUTED in log:
         return "refuted"
-    return "proven" if _PROVEN[only_from_reset] in log else "open"
+    return "proven" if _PROVEN in log else "open"
