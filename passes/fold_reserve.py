@@ -51,5 +51,5 @@ def _delay(graph: Graph, tensor: str) -> int:
 def _fifo(depth: int, width: int, family: str) -> Usage:
     if depth <= SMALL:
         return usage([output(1, 1, width, max(depth, 1))], (), (), family)
-    counters = [Part("counter", 2, (depth,)), Part("accumulator", 1, (depth.bit_length(),))]
+    counters = [Part("counter", 2, (depth,)), Part("adder", 1, (depth.bit_length(),))]
     return usage([output(1, 1, width), *counters], [Memory("beats", depth, width, rom=False)], (), family)

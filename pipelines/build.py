@@ -55,7 +55,10 @@ def main(source: Path, out: Path, config_path: Path | None, until: str, inputs: 
 
     An .onnx may be one of ours, or another tool's quantized network (QONNX Quant, QCDQ, onnxruntime's QDQ) down to its integer graph.
     """
+    from custom_ops.devices import device
+
     config = load_config(config_path)
+    device(config.device)  # refuses an unknown one before any work
     with finished_folder(out, source) as folder:
         found = _calibration(config, until, data)
         if source.suffix == ".onnx":

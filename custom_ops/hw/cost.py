@@ -17,7 +17,7 @@ WIDE_ROM = 8192  # bits from which on a read-only memory of few words is a block
 
 # LUTs of a selector of one bit out of n blocks, by n: what yosys 0.70 makes; in between and beyond see `selector`.
 _SELECTORS: Mapping[str, Mapping[int, float]] = {
-    "ecp5": {1: 0, 2: 1, 3: 2, 4: 4.4, 5: 3, 9: 11.2, 12: 15, 16: 20},
+    "ecp5": {1: 0, 2: 1, 3: 2, 4: 4.4, 5: 3, 9: 11.2, 12: 8.5, 13: 15, 16: 20},
     "xcup": {1: 0, 2: 1, 3: 1, 4: 1, 5: 2, 9: 5, 12: 4, 16: 5},
 }
 
@@ -98,7 +98,7 @@ PRICES: Mapping[str, Mapping[str, Price]] = {
     # two registers between streams: (width with TLAST)
     "skid": {"ecp5": lambda width: width + 6, "xcup": lambda width: width + 3},
     # a counter that wraps: (what it counts to)
-    "counter": {"ecp5": lambda n: 2.6 * _counter(n) + 2, "xcup": lambda n: 0.9 * _counter(n) + 1},
+    "counter": {"ecp5": lambda n: 1.6 * _counter(n) + 1, "xcup": lambda n: 0.9 * _counter(n) + 1},
     # an adder, and a register with a choice in front: (bits)
     "adder": {"ecp5": lambda bits: bits + 2, "xcup": lambda bits: bits},
     "accumulator": {"ecp5": lambda bits: 2 * bits + 2, "xcup": lambda bits: bits},
@@ -122,10 +122,11 @@ def output(lanes: int, beats: int, bits: int = 8, places: int = 16) -> Part:
 
 
 def written_by_lanes(memory: Memory, bits: int) -> list[Memory]:
-    """A memory that is written `bits` bits of a word at a time: in LUTs one for each lane."""
+    """A memory that is written `bits` bits of a word at a time: in LUTs one for each lane, in blocks whole bytes of nine bits for each."""
+    lanes = memory.width // bits
     if memory.in_luts:
-        return [Memory(memory.name, memory.depth, bits, rom=False)] * (memory.width // bits)
-    return [memory]
+        return [Memory(memory.name, memory.depth, bits, rom=False)] * lanes
+    return [memory if lanes == 1 else Memory(memory.name, memory.depth, 9 * lanes * _ceil(bits, 9), rom=False)]
 
 
 def usage(parts: Iterable[Part], memories: Iterable[Memory], multipliers: Iterable[tuple[int, int, int]], family: str) -> Usage:

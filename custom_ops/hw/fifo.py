@@ -76,7 +76,7 @@ class Fifo(StreamOp):
         memory = Memory("beats", depth, bits * pe, rom=False)
         parts, priced = [Part("output", 1, (width, depth, 1))], []  # a small one is its output alone
         if depth > SMALL:
-            counters = [Part("counter", 2, (depth,)), Part("accumulator", 1, (depth.bit_length(),))]
+            counters = [Part("counter", 2, (depth,)), Part("adder", 1, (depth.bit_length(),))]
             parts = [Part("output", 1, (width, BUFFER, 1)), *counters]
             priced = [Memory("beats", depth, width, rom=False)]
         return site.build(

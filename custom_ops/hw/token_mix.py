@@ -67,6 +67,7 @@ class TokenMix(HwOp):
         sizes += [steps, wide // folding.pe, words, rows, memories[0].depth, steps, channels // folding.pe, rows]
         counters = [Part("counter", 1, (n,)) for n in sizes]
         counters += [Part("adder", 3, ((2 * steps * words).bit_length(),)), Part("choice", 2, (memories[0].depth.bit_length(),))]
+        counters += [Part("control", 4)]
         counters.append(Part("selector", 1, (wide // folding.pe, 8 * folding.pe * folding.simd)))
         return site.build(
             [site.folded((tokens, channels), folding.in_lanes)],
