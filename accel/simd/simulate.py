@@ -72,7 +72,7 @@ def compile_engine(build: Build, work: Path) -> Simulator:
         "ROWS": build.rows, "TABLE_WORDS": build.table_words, "QUEUE": build.queue,
     }  # fmt: skip
     sources = [*sorted(SOURCES.glob("*.sv")), *sorted(RTL.glob("*.sv"))]
-    state = [path.read_text() for path in (*sources, HARNESS)]
+    state = [path.read_text() for path in (*sources, SOURCES / "simd_isa.svh", HARNESS)]
     folder = Path(work) / f"simd_{tools.digest(tools.version('verilator'), repr(parameters), *state)}"
     if (folder / "Vtop").is_file():
         return Simulator(folder / "Vtop", build)
@@ -82,8 +82,7 @@ def compile_engine(build: Build, work: Path) -> Simulator:
     options = ["--cc", "--exe", "--build", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing", "-Wno-fatal", "-Wno-lint"]
     options += ["-Wno-style", "--prefix", "Vtop", "--Mdir", ".", "--top-module", "simd_engine", "-CFLAGS", "-O1"]
     options += [f"-G{name}={value}" for name, value in parameters.items()]
-    ordered = sorted(sources, key=lambda path: path.stem != "simd_isa")  # the package first
-    tools.run("verilator", [*options, "taps.vlt", *map(str, ordered), str(HARNESS)], building, building / "verilator.log")
+    tools.run("verilator", [*options, f"-I{SOURCES}", "taps.vlt", *map(str, sources), str(HARNESS)], building, building / "verilator.log")
     if folder.exists():
         shutil.rmtree(building)
     else:

@@ -39,7 +39,7 @@ module simd_array #(
   output logic [2:0]   stall
 );
 
-  import simd_isa::*;
+  `include "simd_isa.svh"
 
   localparam int QUEUE_BITS = $clog2(QUEUE) + 1;
   localparam int ROW_BITS = $clog2(ROWS);

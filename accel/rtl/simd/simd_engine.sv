@@ -50,7 +50,7 @@ module simd_engine #(
   output logic         m_axis_tlast
 );
 
-  import simd_isa::*;
+  `include "simd_isa.svh"
 
   if (INPUTS != 8 && INPUTS != 16) begin : gen_check_inputs
     simd_engine_INPUTS_must_be_8_or_16 check ();

