@@ -19,6 +19,7 @@ class Lazy(click.Group):
         "evaluate": "Top-1 of a model or a checkpoint.",
         "build": "From a checkpoint or a model to a bitstream.",
         "simulate": "Run a build's accelerator on images, cycle by cycle.",
+        "program": "A model as a program of the fixed engine.",
         "finn": "A model to FINN's dataflow nodes, with FINN's estimates.",
         "compress": "Smaller tables: knots in place of 256 entries.",
         "inspect": "Nodes of a model, or what differs between two.",

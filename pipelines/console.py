@@ -35,6 +35,7 @@ class Mismatch(UserError):
 def _known_errors() -> tuple[type[Exception], ...]:
     """Errors of all rooms whose message is one line for the user."""
     from accel.emit import EmitError
+    from accel.simd.graph import CompileError
     from accel.synth.ecp5 import SynthesisError
     from accel.tools import ToolError
     from accel.verilate import SimulationError
@@ -49,7 +50,7 @@ def _known_errors() -> tuple[type[Exception], ...]:
     from train.loop import TrainingError
     from train.recipe import ConfigError
 
-    return (UserError, EmitError, SynthesisError, ToolError, SimulationError, OpError, DeviceError, FoldingError, ModelError, PassError,
+    return (UserError, EmitError, CompileError, SynthesisError, ToolError, SimulationError, OpError, DeviceError, FoldingError, ModelError, PassError,
             CheckpointError, DataError, ArrayError, TrainingError, ConfigError)  # fmt: skip
 
 

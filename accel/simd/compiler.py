@@ -14,9 +14,9 @@ from accel.simd.model import BEAT
 from accel.simd.results import Watch
 from accel.simd.sizes import IMAGE, LANES, MATRIX, WORD, Build
 from accel.simd.tiles import Plan, Tile, plan
-from accel.simd.timing import HELD_LATENCY
+from accel.simd.timing import DECODE_OTHER, HELD_LATENCY
 
-HEAD = BYTES // WORD  # words of an instruction
+HEAD = BYTES // WORD + DECODE_OTHER  # cycles of the loader for an instruction
 SMALLEST = 8  # words of a load that is worth an instruction of its own
 _AHEAD = 64  # tiles that are never outstanding together
 

@@ -193,3 +193,20 @@ def table(opcode: Opcode) -> str:
         lines.append(f"| {bits} | {f.name} | {f.meaning}{', signed' if f.signed else ''} |")
         offset += f.bits
     return "\n".join([*lines, "| 255:240 | checksum | |", ""])
+
+
+def header() -> str:
+    """accel/rtl/simd/simd_isa.svh: opcodes and the lowest bit of every field, as the RTL reads them."""
+    lines = [
+        "// The opcodes, the lowest bit of every field, and the first bit behind the fields; written by",
+        "// accel.simd.isa.header, included inside modules.",
+        "/* verilator lint_off UNUSEDPARAM */",
+    ]
+    for opcode, fields in FIELDS.items():
+        lines.append(f"localparam int {opcode.name} = {int(opcode)};")
+        offset = 8
+        for f in fields:
+            lines.append(f"localparam int {opcode.name}_{f.name.upper()}_AT = {offset};")
+            offset += f.bits
+        lines.append(f"localparam int {opcode.name}_END = {offset};")
+    return "\n".join([*lines, "/* verilator lint_on UNUSEDPARAM */", ""])

@@ -9,7 +9,7 @@ from accel.simd.isa import Function, Instruction, IsaError, Mode, Opcode, Sink, 
 from accel.simd.lanes import Scale, TableLanes, neutral, rounded, unpack_entries
 from accel.simd.results import EngineRun, ImageRun, ProgramError, Watch
 from accel.simd.sizes import BRANCH, FUNCTION, IMAGE, LANES, MAIN, MATRIX, RESIDUAL, SETS, SLOTS, WORD, A, B, Build
-from accel.simd.timing import ArrayTimes, HazardError, Memory, Stream
+from accel.simd.timing import DECODE, DECODE_OTHER, WEIGHT_LATENCY, ArrayTimes, HazardError, Memory, Stream
 
 BEAT = 4  # bytes of the image stream in a beat
 IMAGE_LATENCY = 4  # cycles from the last beat to the word in its bank
@@ -81,6 +81,7 @@ class _Run:
             raise self.error(str(error)) from None
         if self.pending and not (given.opcode is Opcode.LOAD or given.opcode is Opcode.WAIT):
             raise self.error(f"{given.opcode.name} before the last tile has all its weights")
+        self.stream.now += DECODE.get(given.opcode.name, DECODE_OTHER)
         match given.opcode:
             case Opcode.LOAD:
                 self.load(given)
@@ -193,12 +194,13 @@ class _Run:
         if given["wait_image"] and self.taken == len(self.done):
             raise self.error("TILE waits for an image that no IMAGE asked for")
         earliest = self.array.open(self.stream.now, image, bool(given["drain"]))
+        earliest = max(earliest, self.array.free_of_residuals(given["stream_bank"]))
         tile = _Pending(given, self.instruction, earliest)
         if given["mode"] == Mode.WEIGHTS:
             self.pending = tile
             return
         for _ in range(given["passes"] * (LANES // self.build.inputs) if given["mode"] == Mode.HELD else 1):
-            ready = self.array.held(earliest) if given["mode"] == Mode.HELD else 0.0
+            ready = self.array.held(earliest, given["held_bank"]) if given["mode"] == Mode.HELD else 0.0
             self.array.load(earliest, ready, given["rows"], "operands")
         self.execute(tile)
 
@@ -207,10 +209,10 @@ class _Run:
         tile = self.pending
         if tile is None:
             raise self.error("weights that no tile waits for")
-        data = self._word(self.array.last_start + 1)
+        data = self._word(self.array.last_start + WEIGHT_LATENCY)
         tile.rows.append(np.frombuffer(data, np.int8))
         if len(tile.rows) % self.build.inputs == 0:
-            self.array.load(tile.earliest, self.stream.now + 1, tile.given["rows"], "parameters")
+            self.array.load(tile.earliest, self.stream.now + WEIGHT_LATENCY, tile.given["rows"], "parameters")
         if len(tile.rows) == tile.given["passes"] * LANES:
             self.pending = None
             self.execute(tile)
@@ -251,7 +253,9 @@ class _Run:
 
     def execute(self, tile: _Pending) -> None:
         """A tile whose operands are all there: its values, and the cycles in which it reads and writes."""
-        given, times = tile.given, self.array.close(tile.given["rows"])
+        given = tile.given
+        residual_bank = given["residual_bank"] if given["residual"] else -1
+        times = self.array.close(given["rows"], given["stream_bank"], residual_bank)
         rows, passes = given["rows"], given["passes"]
         self.first_row = min(self.first_row, times.starts[0])
         row: np.ndarray = np.arange(rows)

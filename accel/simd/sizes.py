@@ -26,7 +26,7 @@ class Build:
     rows: int = 256  # tokens
     table_words: int = 2048  # of 16 bytes: one entry of 16 channels
     queue: int = 4  # tiles between loader and array
-    pipeline: int = 24  # cycles from reading an operand to reading the result made of it, at most
+    pipeline: int = 26  # cycles from reading an operand to reading the result made of it, at most
 
     def __post_init__(self) -> None:
         if self.inputs not in (8, 16):

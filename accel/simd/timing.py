@@ -7,7 +7,11 @@ import numpy as np
 from accel.simd.sizes import WORD, Build
 
 HELD_LATENCY = 3  # cycles from reading a stationary row in its bank to having it in the array
+WEIGHT_LATENCY = 2  # cycles from a load's first row until the next load's weights are taken, and from the last of them to its first row
+RESIDUAL_LATENCY = 13  # cycles until the residuals of a row are read for certain
 START = 2  # cycles from queueing a tile to its first row
+DECODE = {"TILE": 2}  # cycles of an instruction beside those of its two words
+DECODE_OTHER = 1
 
 
 class HazardError(ValueError):
@@ -51,6 +55,8 @@ class TileTimes:
     starts: list[float]
     rows: int
     retired: float
+    stream_bank: int = -1
+    residual_bank: int = -1
 
     @property
     def end(self) -> float:
@@ -95,11 +101,23 @@ class ArrayTimes:
         self.last_start, self.free = start, start + rows
         return start
 
-    def held(self, earliest: float) -> float:
-        """When the rows of a bank are stationary: they are read once the load before has begun."""
-        return max(self.last_start, earliest) + self.build.inputs + HELD_LATENCY
+    def held(self, earliest: float, bank: int) -> float:
+        """When the rows of `bank` are stationary: they are read once the load before has begun and the bank is free."""
+        begin = max(self.last_start, earliest)
+        before = self.tiles[-2] if len(self.tiles) > 1 and not self.tiles[-1].starts else None
+        if before is not None and before.residual_bank == bank:
+            begin = max(begin, before.end + RESIDUAL_LATENCY)
+        elif before is not None and before.stream_bank == bank:
+            begin = max(begin, before.end + 1)
+        return begin + self.build.inputs + HELD_LATENCY
 
-    def close(self, rows: int) -> TileTimes:
+    def free_of_residuals(self, bank: int) -> float:
+        """When the tile before has read its residuals, if they lie in `bank`."""
+        before = self.tiles[-2] if len(self.tiles) > 1 else None
+        return before.end + RESIDUAL_LATENCY if before is not None and before.residual_bank == bank else 0.0
+
+    def close(self, rows: int, stream_bank: int, residual_bank: int) -> TileTimes:
         tile = self.tiles[-1]
         tile.rows, tile.retired = rows, tile.starts[-1] + rows + self.build.pipeline
+        tile.stream_bank, tile.residual_bank = stream_bank, residual_bank
         return tile

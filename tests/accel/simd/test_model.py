@@ -60,7 +60,7 @@ def test_published_models_equal_onnxruntime_in_every_tensor(name: str) -> None:
 
 
 @pytest.mark.parametrize(("shape", "back_to_back", "cold"), [
-    (PSA_96, 27000, 27500), (replace(PSA_96, tables=256), 27000, 27500), (RELU_96, 27000, 27500), (RELU_192, 46000, 46000),
+    (PSA_96, 27000, 27500), (replace(PSA_96, tables=256), 27000, 27700), (RELU_96, 27000, 27500), (RELU_192, 46000, 46000),
 ], ids=["psa_96", "psa_96_full_tables", "relu_96", "relu_192"])  # fmt: skip
 def test_cycles_with_nothing_kept_between_images(shape: Shape, back_to_back: int, cold: int) -> None:
     model, pixels = random_network(shape), images(shape, 3)
@@ -171,4 +171,4 @@ def test_the_shipped_network_equals_onnxruntime_within_its_cycles() -> None:
     pixels = random_images(3, seed=6)
     result = run(compile_model(wrapped.model), pixels)
     assert differing(result, reference(wrapped.model, pixels)) == []
-    assert (result.back_to_back <= 27000, result.cold <= 27500) == (True, True)
+    assert (result.back_to_back <= 27000, result.cold <= 27700) == (True, True)  # its tables have 256 entries
