@@ -173,7 +173,7 @@ def test_the_hardware_node_of_knots_holds_the_last_ones_apart(pe, blocks):
         *((f"table_{lane}", 96 // pe * 64, 8) for lane in lanes),
         *((f"last_{lane}", 96 // pe, 8) for lane in lanes),
     ]
-    assert (hw.usage("ecp5").bram, hw.resources["dsp"]) == (blocks, 0)
+    assert (hw.usage("ecp5").bram, hw.usage("ecp5").dsp) == (blocks, 0)
 
 
 def test_hardware_node_refuses_a_wrong_folding_and_a_table_that_is_none():
