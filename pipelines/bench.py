@@ -19,6 +19,7 @@ class Bench(Lazy):
         "resources": "The resource model beside what yosys makes of the modules.",
         "rtl": "The accelerator: cycles, resources, clock and images per second.",
         "runtime": "Serving: images per second and latency of every form of a network.",
+        "simd": "The fixed engine: cycles per image of several networks.",
         "tables": "Accuracy with full tables, and with knots that are fitted or subsampled.",
     }
 

@@ -36,6 +36,7 @@ def _known_errors() -> tuple[type[Exception], ...]:
     """Errors of all rooms whose message is one line for the user."""
     from accel.emit import EmitError
     from accel.simd.graph import CompileError
+    from accel.simd.results import ProgramError
     from accel.synth.ecp5 import SynthesisError
     from accel.tools import ToolError
     from accel.verilate import SimulationError
@@ -50,8 +51,8 @@ def _known_errors() -> tuple[type[Exception], ...]:
     from train.loop import TrainingError
     from train.recipe import ConfigError
 
-    return (UserError, EmitError, CompileError, SynthesisError, ToolError, SimulationError, OpError, DeviceError, FoldingError, ModelError,
-            PassError, CheckpointError, DataError, ArrayError, TrainingError, ConfigError)  # fmt: skip
+    return (UserError, EmitError, CompileError, ProgramError, SynthesisError, ToolError, SimulationError, OpError, DeviceError, FoldingError,
+            ModelError, PassError, CheckpointError, DataError, ArrayError, TrainingError, ConfigError)  # fmt: skip
 
 
 def command(function: Callable[..., dict[str, Any]], plain: Callable[[dict[str, Any]], None] | None = None) -> Callable[..., None]:

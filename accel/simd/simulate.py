@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from accel import tools
+from accel.compile_model import SimulationError
 from accel.instance import RTL
 from accel.simd.compiler import Program
 from accel.simd.results import EngineRun, ImageRun, ProgramError
@@ -27,10 +28,6 @@ CODES = {
 }  # fmt: skip
 _TAPS = ("raw_write", "raw_data", "function_write", "function_data")
 _SIZES = {"r": 16, "f": 16, "l": 13, "b": 8, "e": 28}
-
-
-class SimulationError(RuntimeError):
-    """The engine did not finish; the message is one line."""
 
 
 @dataclass(frozen=True)
