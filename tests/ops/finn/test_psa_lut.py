@@ -33,7 +33,7 @@ def test_streams_and_cycles_follow_the_folding(finn, pe: int) -> None:
     assert op.get_verilog_top_module_intf_names()["s_axis"] == [("in0_V", 8 * pe)]
 
 
-@pytest.mark.parametrize(("pe", "blocks"), [(1, 12), (2, 12), (8, 16), (96, 96)])
+@pytest.mark.parametrize(("pe", "blocks"), [(1, 11), (2, 12), (8, 16), (96, 96)])
 def test_each_lane_reads_block_memories_of_its_own(finn, pe: int, blocks: int) -> None:
     found = lut(finn, PE=pe).node_res_estimation(PART)
     assert (found["BRAM_18K"], found["DSP"], found["URAM"]) == (blocks, 0, 0)
