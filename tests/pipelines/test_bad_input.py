@@ -136,7 +136,7 @@ def test_a_missing_tool_is_named_with_its_package(build, data, tmp_path, monkeyp
 @pytest.mark.slow
 @pytest.mark.tools
 def test_device_too_small(checkpoint, tmp_path, data, build):
-    (tmp_path / "c.yaml").write_text("target_cycles: 1024\ndevice: LFE5U-12F\nsimulate_images: 2\n")
+    (tmp_path / "c.yaml").write_text("target_cycles: 1024\nmargin: 0.1\ndevice: LFE5U-12F\nsimulate_images: 2\n")
     refused("build", checkpoint, "--out", tmp_path / "b", "--config", tmp_path / "c.yaml", "--data", data,
             says=("LFE5U-12F", "1024 cycles per image need", "more than"))  # fmt: skip
     assert not (tmp_path / "b").exists()
