@@ -28,18 +28,20 @@ def show(result: dict[str, Any]) -> None:
     rows = [(r["name"], f"{r['back_to_back']:.0f}", f"{r['cold']:.0f}", str(r["program_bytes"])) for r in result["rows"]]
     for line in columns([("network", "cycles back to back", "cold", "bytes of program"), *rows]):
         click.echo(line)
-    click.echo(f"{result['inputs']} x 16 products, {result['bandwidth']:g} bytes a cycle after {result['latency']} cycles, nothing kept between images")
+    click.echo(f"{result['inputs']} x 16 products, {result['bandwidth']:g} bytes a cycle after {result['latency']} cycles, "
+               "nothing kept between images")  # fmt: skip
 
 
 @click.command("simd")
-@click.option("--model", type=click.Path(path_type=Path), default=DEFAULT, show_default=True, help="A PSA network: checkpoint or integer .onnx.")
+@click.option("--model", type=click.Path(path_type=Path), default=DEFAULT, show_default=True, help="PSA: a checkpoint or an integer .onnx.")
 @click.option("--row", "chosen", multiple=True, type=click.Choice(ROWS), help="Only this network; may be repeated.")
 @click.option("--inputs", type=click.Choice(["8", "16"]), default="16", show_default=True, help="Of the array, by 16 outputs.")
 @click.option("--bandwidth", type=click.FloatRange(0, min_open=True), default=16, show_default=True, help="Bytes a cycle of the memory.")
 @click.option("--latency", type=click.IntRange(0), default=30, show_default=True, help="Cycles of the memory.")
 @click.option("--images", type=click.IntRange(2), default=4, show_default=True, help="Back to back, the first one cold.")
 @functools.partial(command, plain=show)
-def main(model: Path, chosen: tuple[str, ...], inputs: str, bandwidth: float, latency: int, images: int, data: Path | None) -> dict[str, Any]:
+def main(model: Path, chosen: tuple[str, ...], inputs: str, bandwidth: float, latency: int, images: int,
+         data: Path | None) -> dict[str, Any]:  # fmt: skip
     """Cycles per image of the simulated fixed engine (docs/simd.md), the same engine for every network."""
     from accel.simd.simulate import compile_engine
     from accel.simd.sizes import Build

@@ -51,8 +51,8 @@ def _known_errors() -> tuple[type[Exception], ...]:
     from train.loop import TrainingError
     from train.recipe import ConfigError
 
-    return (UserError, EmitError, CompileError, ProgramError, SynthesisError, ToolError, SimulationError, OpError, DeviceError, FoldingError,
-            ModelError, PassError, CheckpointError, DataError, ArrayError, TrainingError, ConfigError)  # fmt: skip
+    return (UserError, EmitError, CompileError, ProgramError, SynthesisError, ToolError, SimulationError, OpError, DeviceError,
+            FoldingError, ModelError, PassError, CheckpointError, DataError, ArrayError, TrainingError, ConfigError)  # fmt: skip
 
 
 def command(function: Callable[..., dict[str, Any]], plain: Callable[[dict[str, Any]], None] | None = None) -> Callable[..., None]:
