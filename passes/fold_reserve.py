@@ -7,11 +7,10 @@ import math
 from onnx import NodeProto
 
 from custom_ops import HW_DOMAIN
-from custom_ops.hw.cost import NOTHING, Memory, Part, Usage, output, usage
+from custom_ops.hw.cost import NOTHING, Part, Usage, usage
+from custom_ops.hw.fifo import fifo_parts
 from passes.graph import Graph
 from passes.hardware import hardware_nodes, plan
-
-SMALL = 64  # beats of a FIFO without block memory
 
 
 def reserve(graph: Graph, family: str) -> Usage:
@@ -20,17 +19,19 @@ def reserve(graph: Graph, family: str) -> Usage:
     total = NOTHING
     for node in hardware_nodes(graph):
         planned = plan(graph, node)
-        for tensor, lanes, bits in zip(node.output, planned.out_lanes, [planned.out_bits] * len(node.output), strict=True):
+        for tensor, given in zip(node.output, planned.out_lanes, strict=True):
             user = graph.only_consumer(tensor)
             if user is None or user.domain != HW_DOMAIN:
                 continue
             wanted = plan(graph, user).in_lanes[list(user.input).index(tensor)]
-            if wanted != lanes:
-                wide = max(wanted, lanes)
-                total += usage([Part("skid", 1, (wide * bits + 1,)), Part("counter", 1, (wide,))], (), (), family)
-        delays = [_delay(graph, tensor) for tensor, _ in zip(node.input, planned.in_lanes, strict=False)]
+            if wanted != given:
+                wide = max(wanted, given)
+                total += usage([Part("skid", 1, (wide * planned.out_bits + 1,)), Part("counter", 1, (wide,))], (), (), family)
+        delays = [_delay(graph, tensor) for tensor in node.input[: len(planned.in_lanes)]]
         if len(delays) == 2:
-            total += _fifo(math.ceil(abs(delays[0] - delays[1]) / planned.in_lanes[0]), 8 * planned.in_lanes[0] + 1, family)
+            lanes = planned.in_lanes[0]
+            parts, memories = fifo_parts(max(math.ceil(abs(delays[0] - delays[1]) / lanes), 1), 8 * lanes + 1)
+            total += usage(parts, memories, (), family)
     return total
 
 
@@ -46,10 +47,3 @@ def _delay(graph: Graph, tensor: str) -> int:
             total += math.prod(shape)
         node = graph.producer(node.input[0])
     return total
-
-
-def _fifo(depth: int, width: int, family: str) -> Usage:
-    if depth <= SMALL:
-        return usage([output(1, 1, width, max(depth, 1))], (), (), family)
-    counters = [Part("counter", 2, (depth,)), Part("adder", 1, (depth.bit_length(),))]
-    return usage([output(1, 1, width), *counters], [Memory("beats", depth, width, rom=False)], (), family)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from custom_ops.hw.cost import Part
+from custom_ops.hw.cost import Part, output
 from custom_ops.hw.node import HwNode, Memory, Site, StreamOp
 from custom_ops.hw.timing import BUFFER, OUT, Times, in_order, places
 from custom_ops.op import OpError
@@ -22,6 +22,13 @@ def fifo(x, depth=2):
     """x [...] -> x."""
     return x
 
+
+def fifo_parts(depth: int, width: int) -> tuple[list[Part], list[Memory]]:
+    """What `depth` beats of `width` bits, TLAST among them, are made of: logic, and the block memory of a large one."""
+    if depth <= SMALL:
+        return [output(1, 1, width, depth)], []  # a small one is its output alone
+    counters = [Part("counter", 2, (depth,)), Part("adder", 1, (depth.bit_length(),))]
+    return [output(1, 1, width, BUFFER), *counters], [Memory("beats", depth, width, rom=False)]
 
 
 @dataclass(frozen=True)
@@ -72,21 +79,16 @@ class Fifo(StreamOp):
         shape = site.shape()
         pe = site.fold("PE", shape[-1], "channels")
         folded, bits = site.folded(shape, pe), site.stream_bits()
-        depth, width = site.attribute("depth"), bits * pe + 1  # TLAST lies beside the data
-        memory = Memory("beats", depth, bits * pe, rom=False)
-        parts, priced = [Part("output", 1, (width, depth, 1))], []  # a small one is its output alone
-        if depth > SMALL:
-            counters = [Part("counter", 2, (depth,)), Part("adder", 1, (depth.bit_length(),))]
-            parts = [Part("output", 1, (width, BUFFER, 1)), *counters]
-            priced = [Memory("beats", depth, width, rom=False)]
+        depth = site.attribute("depth")
+        parts, priced = fifo_parts(depth, bits * pe + 1)  # TLAST lies beside the data
         return site.build(
             [folded],
             [folded],
             cycles=math.prod(folded[:-1]),
             in_bits=bits,
             out_bits=bits,
-            memories=[memory],
+            memories=[Memory("beats", depth, bits * pe, rom=False)],
             parts=parts,
             priced=priced,
-            timing=FifoTiming(site.attribute("depth")),
+            timing=FifoTiming(depth),
         )
