@@ -195,7 +195,9 @@ class _Run:
             raise self.error("TILE waits for an image that no IMAGE asked for")
         earliest = self.array.open(self.stream.now, image, bool(given["drain"]))
         earliest = max(earliest, self.array.free_of_residuals(given["stream_bank"]))
-        tile = _Pending(given, self.instruction, earliest)
+        # Stationary rows of a bank are read once the load before has begun (ArrayTimes.held), however early the tile was queued.
+        moves = max(earliest, self.array.last_start) if given["mode"] == Mode.HELD else earliest
+        tile = _Pending(given, self.instruction, moves)
         if given["mode"] == Mode.WEIGHTS:
             self.pending = tile
             return

@@ -147,10 +147,7 @@ def test_a_program_that_ends_early_is_an_error() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [
-    pytest.param(seed, marks=pytest.mark.xfail(raises=HazardError, strict=True, reason="the compiler drains one tile too few; the model refuses it"))
-    if seed == 189 else seed for seed in range(40, 240)
-])  # fmt: skip
+@pytest.mark.parametrize("seed", range(40, 240))
 def test_two_hundred_more_random_networks(seed: int) -> None:
     shape = random_shape(seed)
     model, pixels = random_network(shape), images(shape, 2)
