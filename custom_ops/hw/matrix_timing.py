@@ -91,17 +91,10 @@ class Core:
 
 
 @dataclass(frozen=True)
-class MatVecTiming:
-    """Of tokens of `beats` beats and `rows` groups; the groups of a token are ready from the cycle after its last beat on.
-
-    A buffered unit takes token t once the groups of token t - 2 are issued. One that gathers issues its token's first end with its
-    last beat, so it takes that one after the groups of token t - 1, and where the output has room.
-    """
+class _UnitTiming:
+    """A matrix unit: when the ends of its groups are issued is its own matter, `_ends`; the rest is the core's."""
 
     core: Core
-    beats: int
-    rows: int
-    buffered: bool
 
     @property
     def reach(self) -> int:
@@ -109,6 +102,22 @@ class MatVecTiming:
 
     def schedule(self, taken: Sequence[Times], left: Sequence[Times] | None = None) -> list[Times]:
         return [self.core.leave(self._ends(taken[0], None if left is None else left[0]))]
+
+    def _ends(self, taken: Times, left: Times | None) -> Times:
+        raise NotImplementedError(type(self).__name__)
+
+
+@dataclass(frozen=True)
+class MatVecTiming(_UnitTiming):
+    """Of tokens of `beats` beats and `rows` groups; the groups of a token are ready from the cycle after its last beat on.
+
+    A buffered unit takes token t once the groups of token t - 2 are issued. One that gathers issues its token's first end with its
+    last beat, so it takes that one after the groups of token t - 1, and where the output has room.
+    """
+
+    beats: int
+    rows: int
+    buffered: bool
 
     def room(self, taken: Sequence[Times], left: Sequence[Times]) -> list[Times]:
         ends = self._ends(taken[0], left[0])
@@ -130,26 +139,18 @@ class MatVecTiming:
 
 
 @dataclass(frozen=True)
-class TokenMixTiming:
+class TokenMixTiming(_UnitTiming):
     """Of images of `tokens` tokens of `words` words of `lanes` beats, to `rows` tokens.
 
     The `parts` groups of word w are ready from the cycle after the word's last beat in the last token; the groups of the other
     output tokens follow. Image n is taken once the groups of image n - 2 are issued.
     """
 
-    core: Core
     tokens: int
     rows: int
     words: int
     lanes: int
     parts: int
-
-    @property
-    def reach(self) -> int:
-        return self.core.depth
-
-    def schedule(self, taken: Sequence[Times], left: Sequence[Times] | None = None) -> list[Times]:
-        return [self.core.leave(self._ends(taken[0], None if left is None else left[0]))]
 
     def room(self, taken: Sequence[Times], left: Sequence[Times]) -> list[Times]:
         done = last_of(self._ends(taken[0], left[0]), self.rows * self.words * self.parts)
